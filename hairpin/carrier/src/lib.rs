@@ -1,0 +1,1 @@
+//! Moves frames between network interfaces for the relay.

@@ -1,0 +1,36 @@
+//! EtherType values evbd speaks or must recognise.
+
+use core::fmt;
+
+/// An EtherType as it stands in the frame.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EtherType(pub u16);
+
+impl EtherType {
+    /// LLDP [AB 8.3].
+    pub const LLDP: Self = Self(0x88cc);
+    /// Edge control protocol [Q 43].
+    pub const ECP: Self = Self(0x8940);
+    /// C-VLAN tag [Q 9.5].
+    pub const C_VLAN: Self = Self(0x8100);
+    /// S-VLAN tag [Q 9.5].
+    pub const S_VLAN: Self = Self(0x88a8);
+
+    /// Whether a VLAN tag of four octets starts here.
+    #[must_use]
+    pub const fn is_vlan(self) -> bool {
+        matches!(self, Self::C_VLAN | Self::S_VLAN)
+    }
+}
+
+impl fmt::Display for EtherType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "0x{:04x}", self.0)
+    }
+}
+
+impl fmt::Debug for EtherType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,1 @@
+//! The relay decision of evbd: frames in, verdicts out.

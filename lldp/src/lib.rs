@@ -1,0 +1,1 @@
+//! IEEE 802.1AB: LLDP agents and codecs, sans-IO.

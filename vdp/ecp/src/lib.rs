@@ -1,0 +1,1 @@
+//! IEEE 802.1Q clause 43: the edge control protocol, sans-IO.
