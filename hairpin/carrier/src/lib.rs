@@ -1,1 +1,34 @@
 //! Moves frames between network interfaces for the relay.
+//!
+//! Three things, on Linux packet sockets:
+//! * [`PacketPort`]: a port of the relay. Takes every frame of its interface and sends the relay's copies, in batches,
+//!   and keeps what the kernel postponed: super-frames and unfinished checksums cross it as they are.
+//! * [`Worker`]: a thread that asks [`hairpin::Relay`] about each frame of its ports and sends the copies.
+//! * [`ControlSocket`]: one EtherType of one interface, for LLDP and ECP.
+//!
+//! **Punted frames.** Where the relay says [`hairpin::Outcome::Punt`] the worker does nothing further. The kernel gives
+//! every packet socket its own copy of a frame, so the interface's [`ControlSocket`] has it already; handing it up a
+//! second time would only double it.
+//!
+//! The only crate of evbd with `unsafe`, all of it in the module `sys`.
+
+pub mod batch;
+pub mod clock;
+pub mod control;
+pub mod error;
+pub mod packet;
+pub mod stats;
+pub mod worker;
+
+mod socket;
+#[allow(unsafe_code)]
+mod sys;
+mod vnet;
+
+pub use batch::{Batch, RxError, RxFrame, Sent, TxQueue};
+pub use control::{ControlSocket, Received};
+pub use error::{OpenError, PortError, Step};
+pub use packet::{Options, PacketPort, ifindex};
+pub use stats::PortStats;
+pub use vnet::VnetHdr;
+pub use worker::{Event, Worker, WorkerError, WorkerHandle};

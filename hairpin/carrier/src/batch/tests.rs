@@ -1,0 +1,115 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const VNET: VnetHdr =
+    VnetHdr { flags: 1, gso_type: 1, hdr_len: 54, gso_size: 1448, csum_start: 34, csum_offset: 16 };
+
+fn message(bytes: &[u8], tag: Option<(u16, u16)>) -> Message<'_> {
+    let aux = |(tpid, tci)| tpacket_auxdata {
+        tp_status: libc::TP_STATUS_VLAN_VALID | libc::TP_STATUS_VLAN_TPID_VALID,
+        tp_len: 0,
+        tp_snaplen: 0,
+        tp_mac: 0,
+        tp_net: 0,
+        tp_vlan_tci: tci,
+        tp_vlan_tpid: tpid,
+    };
+    Message { bytes, truncated: false, aux: tag.map(aux) }
+}
+
+/// A vnet header and a frame with `middle` between addresses and payload.
+fn octets(vnet: VnetHdr, middle: &[u8]) -> Vec<u8> {
+    [&vnet.to_bytes()[..], &[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2], middle, &[0x45, 0, 0, 9]].concat()
+}
+
+/// What a copy with `tag` puts on the wire.
+fn sent(frame: &RxFrame<'_>, tag: Option<Tag>) -> Vec<u8> {
+    [TxCopy::new(frame, tag).head(), frame.rest].concat()
+}
+
+fn tag(tpid: u16, tci: u16) -> Option<Tag> {
+    Tag::from_tci(EtherType(tpid), tci)
+}
+
+#[test]
+fn a_noted_tag_goes_behind_the_addresses() {
+    let bytes = octets(VNET, &[8, 0]);
+    let frame = RxFrame::read(0, message(&bytes, Some((0x88a8, 0x6064)))).unwrap();
+    assert_eq!((frame.tag, frame.vnet, frame.octets()), (tag(0x88a8, 0x6064), VNET, 18));
+    let summary = frame.summary();
+    assert_eq!((summary.dst, summary.src), (MacAddr(2, 0, 0, 0, 0, 1), MacAddr(2, 0, 0, 0, 0, 2)));
+    assert_eq!((summary.tag, summary.ethertype, summary.len), (frame.tag, EtherType(0x800), 18));
+    let moved = VnetHdr { hdr_len: 58, csum_start: 38, ..VNET };
+    assert_eq!(sent(&frame, frame.tag), octets(moved, &[0x88, 0xa8, 0x60, 0x64, 8, 0]));
+    assert_eq!(sent(&frame, None), bytes);
+}
+
+#[test]
+fn a_tag_in_the_frame_is_read_past() {
+    let bytes = octets(VNET, &[0x81, 0, 0, 7, 8, 0]);
+    let frame = RxFrame::read(0, message(&bytes, None)).unwrap();
+    assert_eq!((frame.tag, frame.ethertype(), frame.octets()), (tag(0x8100, 7), EtherType(0x800), 18));
+    assert_eq!(sent(&frame, frame.tag), bytes);
+    let moved = VnetHdr { hdr_len: 50, csum_start: 30, ..VNET };
+    assert_eq!(sent(&frame, None), octets(moved, &[8, 0]));
+    // Where the rest of the copy is looked up in the ring.
+    assert_eq!(&bytes[TxCopy::new(&frame, None).start..], frame.rest);
+}
+
+#[test]
+fn a_second_tag_stays_in_the_payload() {
+    let bytes = octets(VNET, &[0x81, 0, 0, 7, 8, 0]);
+    let frame = RxFrame::read(0, message(&bytes, Some((0x88a8, 5)))).unwrap();
+    assert_eq!((frame.tag, frame.ethertype(), frame.octets()), (tag(0x88a8, 5), EtherType::C_VLAN, 22));
+    assert_eq!(&bytes[TxCopy::new(&frame, None).start..], frame.rest);
+}
+
+#[test]
+fn every_error_of_reading() {
+    let bytes = octets(VNET, &[0x81, 0, 0x0f, 0xff, 8, 0]);
+    assert_eq!(RxFrame::read(0, message(&bytes, None)).unwrap_err(), RxError::BadTag(22));
+    assert_eq!(RxFrame::read(0, message(&bytes, Some((0x8100, 0xffff)))).unwrap_err(), RxError::BadTag(22));
+    let cut = Message { truncated: true, ..message(&bytes, None) };
+    assert_eq!(RxFrame::read(0, cut).unwrap_err(), RxError::Truncated(22));
+    let tagged = octets(VNET, &[0x81, 0, 0, 7, 8, 0]);
+    for len in 0..VnetHdr::LEN + 18 {
+        let error = RxFrame::read(0, message(&tagged[..len], None)).unwrap_err();
+        assert_eq!(error, RxError::Runt(len.saturating_sub(VnetHdr::LEN)));
+    }
+    for len in 0..VnetHdr::LEN + 14 {
+        assert!(RxFrame::read(0, message(&tagged[..len], Some((0x8100, 1)))).is_err());
+    }
+}
+
+#[test]
+fn each_error_is_one_counter() {
+    let mut stats = PortStats::default();
+    for error in [RxError::Runt(1), RxError::Truncated(2), RxError::BadTag(3), RxError::BadTag(0)] {
+        stats.received(&Err(error));
+    }
+    assert_eq!(stats, PortStats { rx_runt: 1, rx_truncated: 1, rx_bad_tag: 2, ..PortStats::default() });
+}
+
+proptest! {
+    #[test]
+    fn any_octets_read_and_sent_again_are_the_same(
+        bytes in proptest::collection::vec(any::<u8>(), 0..64),
+        noted in proptest::option::of((any::<u16>(), any::<u16>())),
+        vlan in any::<bool>(),
+    ) {
+        let mut bytes = bytes;
+        // No offload: the shift of a header that makes no sense may saturate.
+        bytes.iter_mut().take(4).for_each(|octet| *octet = 0);
+        if let (true, Some(tpid)) = (vlan, bytes.get_mut(22..24)) {
+            tpid.copy_from_slice(&[0x81, 0]);
+        }
+        if let Ok(frame) = RxFrame::read(0, message(&bytes, noted)) {
+            if noted.is_some() {
+                prop_assert_eq!(sent(&frame, None), bytes);
+            } else {
+                prop_assert_eq!(sent(&frame, frame.tag), bytes);
+            }
+        }
+    }
+}

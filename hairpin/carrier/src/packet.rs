@@ -1,0 +1,139 @@
+//! A port of the relay on a packet socket.
+
+use std::{
+    ffi::c_int,
+    io,
+    os::fd::{AsFd, BorrowedFd},
+};
+
+use ether::MacAddr;
+
+use crate::{
+    error::{OpenError, PortError, Step},
+    socket::{Bound, Opening, at},
+    stats::PortStats,
+    sys,
+};
+
+/// How to open a [`PacketPort`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Octets of frames that may wait to be read; 1 to 2^30.
+    pub receive_buffer: u32,
+    /// Octets of frames that may be on their way out; 1 to 2^30.
+    pub send_buffer: u32,
+    /// Send past the interface's queueing discipline. What it would shape or sort is then not shaped or sorted.
+    pub qdisc_bypass: bool,
+    /// Take frames for every address. A port that relays needs it.
+    pub promiscuous: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { receive_buffer: 16 << 20, send_buffer: 16 << 20, qdisc_bypass: true, promiscuous: true }
+    }
+}
+
+/// A socket that takes every frame of one interface, as the interface got it, and sends frames by it.
+///
+/// It does not take frames the host itself sends by the interface. Made in one network namespace, it can be used from
+/// every other. When the interface goes down or away the port has failed for good: open a new one when it is back.
+#[derive(Debug)]
+pub struct PacketPort {
+    bound: Bound,
+    /// Counters; those of the kernel are added by [`PacketPort::stats`].
+    pub(crate) counters: PortStats,
+}
+
+impl PacketPort {
+    /// Opens the interface called `interface` in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// No such interface, not an Ethernet interface, interface down, or a capability is missing.
+    pub fn open(interface: &str, options: &Options) -> Result<Self, OpenError> {
+        Self::finish(Opening::by_name(interface)?, options)
+    }
+
+    /// Opens the interface of number `ifindex` in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// As [`PacketPort::open`].
+    pub fn open_index(ifindex: u32, options: &Options) -> Result<Self, OpenError> {
+        Self::finish(Opening::by_index(ifindex)?, options)
+    }
+
+    fn finish(opening: Opening, options: &Options) -> Result<Self, OpenError> {
+        opening.packet(libc::PACKET_VNET_HDR, "PACKET_VNET_HDR", true)?;
+        opening.packet(libc::PACKET_AUXDATA, "PACKET_AUXDATA", true)?;
+        opening.packet(libc::PACKET_IGNORE_OUTGOING, "PACKET_IGNORE_OUTGOING", true)?;
+        opening.packet(libc::PACKET_QDISC_BYPASS, "PACKET_QDISC_BYPASS", options.qdisc_bypass)?;
+        let (receive, send) = (clamp(options.receive_buffer), clamp(options.send_buffer));
+        opening
+            .general(libc::SO_RCVBUFFORCE, "SO_RCVBUFFORCE", receive)
+            .or_else(|_| opening.general(libc::SO_RCVBUF, "SO_RCVBUF", receive))?;
+        opening
+            .general(libc::SO_SNDBUFFORCE, "SO_SNDBUFFORCE", send)
+            .or_else(|_| opening.general(libc::SO_SNDBUF, "SO_SNDBUF", send))?;
+        if options.promiscuous {
+            opening.join(None)?;
+        }
+        let bound = opening.bind(EVERY_PROTOCOL)?;
+        // Binding to an interface that is down succeeds and leaves an error behind.
+        match sys::take_error(bound.socket.as_fd()) {
+            Ok(0) => Ok(Self { bound, counters: PortStats::default() }),
+            Ok(code) => Err(at(&bound.interface, Step::Bind)(io::Error::from_raw_os_error(code))),
+            Err(error) => Err(at(&bound.interface, Step::Bind)(error)),
+        }
+    }
+
+    /// The interface's name when it was opened.
+    #[must_use]
+    pub fn interface(&self) -> &str {
+        &self.bound.interface
+    }
+
+    /// The interface's number.
+    #[must_use]
+    pub const fn ifindex(&self) -> u32 {
+        self.bound.ifindex
+    }
+
+    /// The interface's own address when it was opened.
+    #[must_use]
+    pub const fn mac(&self) -> MacAddr {
+        self.bound.mac
+    }
+
+    /// The counters, with what the kernel dropped up to now.
+    pub fn stats(&mut self) -> PortStats {
+        if let Ok(kernel) = sys::take_statistics(self.as_fd()) {
+            self.counters.rx_overrun += u64::from(kernel.tp_drops);
+        }
+        self.counters
+    }
+
+    pub(crate) fn error(&self, action: &'static str, source: io::Error) -> PortError {
+        PortError { interface: self.bound.interface.clone(), action, source }
+    }
+}
+
+impl AsFd for PacketPort {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.bound.socket.as_fd()
+    }
+}
+
+/// The number of the interface called `name` in the network namespace of the calling thread.
+///
+/// # Errors
+/// When there is none.
+pub fn ifindex(name: &str) -> Result<u32, OpenError> {
+    sys::name_to_index(name).map_err(at(name, Step::Lookup))
+}
+
+fn clamp(octets: u32) -> c_int {
+    c_int::try_from(octets).unwrap_or(c_int::MAX).clamp(1, 1 << 30)
+}
+
+/// `ETH_P_ALL`.
+const EVERY_PROTOCOL: u16 = 3;

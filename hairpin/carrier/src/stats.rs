@@ -1,0 +1,47 @@
+//! What a port counts about moving frames; what became of them is counted by [`hairpin::Stats`].
+
+use serde::Serialize;
+
+/// Counters of one [`crate::PacketPort`] since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PortStats {
+    /// Frames received whole.
+    pub rx_frames: u64,
+    /// Their octets, outermost tag not included.
+    pub rx_octets: u64,
+    /// Of them, frames longer than [`PortStats::SUPER_FRAME`]: segmentation was postponed, or the MTU is large.
+    pub rx_super_frames: u64,
+    /// Frames the kernel dropped because this port was not read fast enough.
+    pub rx_overrun: u64,
+    /// Frames longer than the buffer.
+    pub rx_truncated: u64,
+    /// Frames shorter than their own header.
+    pub rx_runt: u64,
+    /// Frames tagged with VID 4095.
+    pub rx_bad_tag: u64,
+    /// Frames whose postponed segmentation the kernel has no way to describe to us (tunnels, SCTP).
+    pub rx_unreadable: u64,
+    /// Copies sent.
+    pub tx_frames: u64,
+    /// Their octets, outermost tag not included.
+    pub tx_octets: u64,
+    /// Copies dropped because the socket or the interface's queue was full, or the link has no carrier.
+    pub tx_full: u64,
+    /// Copies dropped because they exceed the interface's MTU.
+    pub tx_too_long: u64,
+    /// Copies the kernel refused for another reason.
+    pub tx_refused: u64,
+    /// Copies dropped because the port failed.
+    pub tx_failed: u64,
+}
+
+impl PortStats {
+    /// Octets that no frame of a 1500-octet MTU reaches, however tagged.
+    pub const SUPER_FRAME: usize = 2000;
+
+    /// All copies that were not sent.
+    #[must_use]
+    pub const fn tx_dropped(&self) -> u64 {
+        self.tx_full + self.tx_too_long + self.tx_refused + self.tx_failed
+    }
+}

@@ -1,0 +1,415 @@
+//! The thread that relays: every frame of its ports goes through [`Relay::process`], the copies go out.
+//!
+//! Each round takes one batch from every port that has frames, so that a busy port costs the others one batch of delay.
+//! Between rounds, and only there, ports are added and removed. The snapshot is looked at once per batch; once the
+//! worker is warm nothing is allocated per frame.
+
+use std::{
+    any::Any,
+    collections::VecDeque,
+    fmt,
+    fs::File,
+    io::{self, Read, Write},
+    os::fd::{AsFd, OwnedFd},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, Sender, SyncSender, TryRecvError, TrySendError},
+    },
+    thread::{self, JoinHandle},
+};
+
+use hairpin::{Outcome, PortId, Relay, Verdict};
+
+use crate::{
+    batch::{Batch, TxQueue},
+    clock,
+    error::PortError,
+    packet::PacketPort,
+    stats::PortStats,
+    sys,
+};
+
+/// The maker of workers.
+#[derive(Debug)]
+pub struct Worker;
+
+/// What a worker tells of its own accord.
+#[derive(Debug)]
+pub enum Event {
+    /// A port's interface went down or away. The worker has let go of the port and goes on with the others.
+    PortFailed {
+        /// The port.
+        port: PortId,
+        /// Its socket, to be dropped by who receives this: closing takes the kernel milliseconds.
+        socket: PacketPort,
+        /// What happened.
+        error: PortError,
+    },
+    /// The worker ended by a fault of its own. None of its ports forwards any more.
+    Died {
+        /// The message of the panic, or what the kernel said.
+        cause: String,
+    },
+}
+
+/// Why a worker does not do what it is asked.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// It could not be started.
+    #[error("cannot start the worker: {0}")]
+    Start(io::Error),
+    /// The port number is in use.
+    #[error("port {0} is in use")]
+    PortTaken(PortId),
+    /// It has no such port.
+    #[error("no port {0}")]
+    NoPort(PortId),
+    /// The port's socket cannot be waited for.
+    #[error("cannot wait for frames of port {0}: {1}")]
+    Watch(PortId, io::Error),
+    /// It has ended by a fault of its own.
+    #[error("the worker died: {0}")]
+    Died(String),
+}
+
+impl Worker {
+    /// Starts a worker without ports. Its events go to `events`; while that is full they wait inside the worker.
+    ///
+    /// # Errors
+    /// [`WorkerError::Start`].
+    pub fn spawn(relay: Arc<Relay>, events: SyncSender<Event>) -> Result<WorkerHandle, WorkerError> {
+        let (commands, inbox) = mpsc::channel();
+        let setup = || {
+            let wake = File::from(sys::eventfd()?);
+            let epoll = sys::epoll_create()?;
+            sys::epoll_add(epoll.as_fd(), wake.as_fd(), WAKE)?;
+            let alarm = wake.try_clone()?;
+            let body = move || {
+                let mut core = Core::new(relay, epoll, alarm, events.clone());
+                guarded(&events, || core.run(&inbox))
+            };
+            Ok((thread::Builder::new().name("carrier".into()).spawn(body)?, wake))
+        };
+        let (thread, wake) = setup().map_err(WorkerError::Start)?;
+        Ok(WorkerHandle { commands, wake, thread: Some(thread) })
+    }
+}
+
+/// The owner of a running worker. Dropping it stops the worker.
+///
+/// Every call waits for the worker to finish its round, which takes at most some milliseconds.
+#[derive(Debug)]
+pub struct WorkerHandle {
+    commands: Sender<Command>,
+    wake: File,
+    thread: Option<JoinHandle<Result<(), String>>>,
+}
+
+impl WorkerHandle {
+    /// Lets the worker forward by `socket` as port `port` of the relay.
+    ///
+    /// # Errors
+    /// [`WorkerError::PortTaken`], [`WorkerError::Watch`], [`WorkerError::Died`].
+    pub fn add_port(&self, port: PortId, socket: PacketPort) -> Result<(), WorkerError> {
+        self.call(|reply| Command::Add(port, socket, reply))?
+    }
+
+    /// Takes the port away; when this returns, no frame goes in or out by it. Dropping the socket closes it.
+    ///
+    /// # Errors
+    /// [`WorkerError::NoPort`], also when the port has failed before; [`WorkerError::Died`].
+    pub fn remove_port(&self, port: PortId) -> Result<PacketPort, WorkerError> {
+        self.call(|reply| Command::Remove(port, reply))?
+    }
+
+    /// The counters of all ports, in the order of their numbers.
+    ///
+    /// # Errors
+    /// [`WorkerError::Died`].
+    pub fn stats(&self) -> Result<Vec<(PortId, PortStats)>, WorkerError> {
+        self.call(Command::Stats)
+    }
+
+    /// Stops the worker and closes its ports.
+    ///
+    /// # Errors
+    /// [`WorkerError::Died`] when it had ended before, with the cause.
+    pub fn stop(mut self) -> Result<(), WorkerError> {
+        self.finish()
+    }
+
+    fn finish(&mut self) -> Result<(), WorkerError> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        if self.commands.send(Command::Stop).is_ok() {
+            self.ring();
+        }
+        match thread.join() {
+            Ok(result) => result.map_err(WorkerError::Died),
+            Err(panic) => Err(WorkerError::Died(message(&*panic))),
+        }
+    }
+
+    fn call<T>(&self, command: impl FnOnce(SyncSender<T>) -> Command) -> Result<T, WorkerError> {
+        let gone = || WorkerError::Died("it takes no commands".into());
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.commands.send(command(reply)).map_err(|_| gone())?;
+        self.ring();
+        answer.recv().map_err(|_| gone())
+    }
+
+    fn ring(&self) {
+        // Fails only when the counter is full, and then the worker is awake.
+        let _ = (&self.wake).write_all(&1u64.to_ne_bytes());
+    }
+}
+
+impl Drop for WorkerHandle {
+    fn drop(&mut self) {
+        // Nobody is left to hear how it ended, and the event has told already.
+        let _ = self.finish();
+    }
+}
+
+/// What the handle asks of the thread.
+enum Command {
+    Add(PortId, PacketPort, SyncSender<Result<(), WorkerError>>),
+    Remove(PortId, SyncSender<Result<PacketPort, WorkerError>>),
+    Stats(SyncSender<Vec<(PortId, PortStats)>>),
+    Stop,
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Add(..) => "Add",
+            Self::Remove(..) => "Remove",
+            Self::Stats(_) => "Stats",
+            Self::Stop => "Stop",
+        })
+    }
+}
+
+/// A port in the worker.
+struct Row {
+    socket: PacketPort,
+    queue: TxQueue,
+}
+
+/// Everything the thread owns.
+struct Core {
+    relay: Arc<Relay>,
+    epoll: OwnedFd,
+    alarm: File,
+    events: SyncSender<Event>,
+    unsent: VecDeque<Event>,
+    ports: Vec<Option<Row>>,
+    batch: Batch,
+    verdict: Verdict,
+    /// Ports whose queue is not empty.
+    dirty: Vec<PortId>,
+}
+
+impl Core {
+    fn new(relay: Arc<Relay>, epoll: OwnedFd, alarm: File, events: SyncSender<Event>) -> Self {
+        let limit = relay.limits().ports;
+        Self {
+            relay,
+            epoll,
+            alarm,
+            events,
+            unsent: VecDeque::new(),
+            ports: Vec::new(),
+            batch: Batch::new(),
+            verdict: Verdict::new(limit),
+            dirty: Vec::with_capacity(usize::from(limit)),
+        }
+    }
+
+    /// Works until told to stop; fails when it cannot wait for frames any more.
+    fn run(&mut self, inbox: &Receiver<Command>) -> io::Result<()> {
+        let relay = Arc::clone(&self.relay);
+        let mut snapshots = relay.reader();
+        let mut ready = [libc::epoll_event { events: 0, u64: 0 }; ROUND];
+        loop {
+            self.tell();
+            let patience = if self.unsent.is_empty() { FOREVER } else { RETRY_MS };
+            let count = match sys::epoll_wait(self.epoll.as_fd(), &mut ready, patience) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => result?,
+            };
+            let now = clock::now_secs();
+            let mut woken = false;
+            for event in ready.iter().take(count) {
+                match u16::try_from(event.u64) {
+                    Ok(port) => self.serve(PortId(port), snapshots.load(), now),
+                    Err(_) => woken = true,
+                }
+            }
+            if woken && !self.obey(inbox) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Relays one batch from `ingress`.
+    fn serve(&mut self, ingress: PortId, snapshot: &hairpin::Snapshot, now: u32) {
+        let Some(Some(row)) = self.ports.get_mut(ingress.index()) else { return };
+        if let Err(error) = self.batch.receive(&mut row.socket) {
+            return self.fail(ingress, error);
+        }
+        for frame in self.batch.frames() {
+            let frame = match frame {
+                Ok(frame) => frame,
+                Err(error) => {
+                    self.relay.reject(ingress, u32::try_from(error.octets()).unwrap_or(u32::MAX));
+                    continue;
+                }
+            };
+            self.relay.process(snapshot, now, ingress, &frame.summary(), &mut self.verdict);
+            if self.verdict.outcome() != Outcome::Forward {
+                continue;
+            }
+            for copy in self.verdict.copies() {
+                let Some(Some(row)) = self.ports.get_mut(copy.port.index()) else {
+                    self.relay.stats().tx_drop(copy.port, 1);
+                    continue;
+                };
+                if row.queue.is_empty() {
+                    self.dirty.push(copy.port);
+                }
+                row.queue.push(&frame, copy.tag);
+            }
+        }
+        while let Some(port) = self.dirty.pop() {
+            let Some(Some(row)) = self.ports.get_mut(port.index()) else { continue };
+            let sent = row.queue.flush(&mut self.batch, &mut row.socket);
+            self.relay.stats().tx(port, sent.frames, sent.octets);
+            self.relay.stats().tx_drop(port, sent.dropped);
+            if let Some(error) = sent.failure {
+                self.fail(port, error);
+            }
+        }
+    }
+
+    /// Carries out what the handle asked for; `false` to stop.
+    fn obey(&mut self, inbox: &Receiver<Command>) -> bool {
+        // Only resets the counter; the commands are in the inbox.
+        let _ = (&self.alarm).read(&mut [0; 8]);
+        loop {
+            // An answer nobody waits for any more is dropped, and with it a port's socket.
+            let _ = match inbox.try_recv() {
+                Ok(Command::Add(port, socket, reply)) => reply.send(self.add(port, socket)).is_ok(),
+                Ok(Command::Remove(port, reply)) => {
+                    reply.send(self.take(port).ok_or(WorkerError::NoPort(port))).is_ok()
+                }
+                Ok(Command::Stats(reply)) => reply.send(self.stats()).is_ok(),
+                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
+                Err(TryRecvError::Empty) => return true,
+            };
+        }
+    }
+
+    fn add(&mut self, port: PortId, socket: PacketPort) -> Result<(), WorkerError> {
+        if self.ports.len() <= port.index() {
+            self.ports.resize_with(port.index() + 1, || None);
+        }
+        match self.ports.get_mut(port.index()) {
+            Some(slot @ None) => {
+                sys::epoll_add(self.epoll.as_fd(), socket.as_fd(), u64::from(port.0))
+                    .map_err(|error| WorkerError::Watch(port, error))?;
+                *slot = Some(Row { socket, queue: TxQueue::default() });
+                Ok(())
+            }
+            _ => Err(WorkerError::PortTaken(port)),
+        }
+    }
+
+    /// Lets go of a port without closing it.
+    fn take(&mut self, port: PortId) -> Option<PacketPort> {
+        let Row { socket, .. } = self.ports.get_mut(port.index())?.take()?;
+        // The set forgets a closed socket by itself, should this fail.
+        let _ = sys::epoll_delete(self.epoll.as_fd(), socket.as_fd());
+        Some(socket)
+    }
+
+    fn stats(&mut self) -> Vec<(PortId, PortStats)> {
+        let rows = (0..).map(PortId).zip(&mut self.ports);
+        rows.filter_map(|(port, row)| Some((port, row.as_mut()?.socket.stats()))).collect()
+    }
+
+    fn fail(&mut self, port: PortId, error: PortError) {
+        if let Some(socket) = self.take(port) {
+            self.unsent.push_back(Event::PortFailed { port, socket, error });
+        }
+    }
+
+    /// Hands over events as far as there is room for them.
+    fn tell(&mut self) {
+        while let Some(event) = self.unsent.pop_front() {
+            match self.events.try_send(event) {
+                Ok(()) => {}
+                Err(TrySendError::Full(event)) => return self.unsent.push_front(event),
+                Err(TrySendError::Disconnected(_)) => return self.unsent.clear(),
+            }
+        }
+    }
+}
+
+/// Runs the thread's work; turns a panic or an error into a last event and the thread's result.
+fn guarded(events: &SyncSender<Event>, work: impl FnOnce() -> io::Result<()>) -> Result<(), String> {
+    // What the work has borrowed is dropped by the thread right after, not looked at.
+    let cause = match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => format!("cannot wait for frames: {error}"),
+        Err(panic) => format!("panic: {}", message(&*panic)),
+    };
+    // Must not wait for room: who should make it may be waiting for this thread. The result says the same.
+    let _ = events.try_send(Event::Died { cause: cause.clone() });
+    Err(cause)
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_owned()
+}
+
+/// Token of the eventfd; ports have tokens of sixteen bits.
+const WAKE: u64 = u64::MAX;
+/// Ports served between two looks at what is ready.
+const ROUND: usize = 64;
+const FOREVER: i32 = -1;
+/// How long an event that found no room waits before it is tried again, in ms.
+const RETRY_MS: i32 = 100;
+
+#[cfg(test)]
+mod tests {
+    use hairpin::Limits;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_an_event_and_a_result() {
+        let (events, inbox) = mpsc::sync_channel(1);
+        let result = guarded(&events, || panic!("no {}", "mercy"));
+        assert_eq!(result, Err("panic: no mercy".into()));
+        assert!(matches!(inbox.try_recv(), Ok(Event::Died { cause }) if cause == "panic: no mercy"));
+        let result = guarded(&events, || Err(io::Error::from_raw_os_error(libc::EBADF)));
+        assert!(result.is_err_and(|cause| cause.starts_with("cannot wait for frames: Bad file descriptor")));
+    }
+
+    #[test]
+    fn a_full_event_queue_does_not_keep_a_dying_worker() {
+        let (events, _inbox) = mpsc::sync_channel(0);
+        assert_eq!(guarded(&events, || panic!("full")), Err("panic: full".into()));
+    }
+
+    #[test]
+    fn stops_and_answers_without_ports() {
+        let (events, _inbox) = mpsc::sync_channel(1);
+        let worker = Worker::spawn(Arc::new(Relay::new(Limits::default())), events).unwrap();
+        assert!(matches!(worker.remove_port(PortId(9)), Err(WorkerError::NoPort(PortId(9)))));
+        assert_eq!(worker.stats().unwrap(), []);
+        worker.stop().unwrap();
+    }
+}

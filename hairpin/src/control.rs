@@ -1,0 +1,252 @@
+//! The model the daemon edits: ports, associated VSIs, and the snapshot they make [Q 40, 41.2].
+//!
+//! * A VSI on a **downlink** is all the VLANs that port has: before one is open nothing passes either way. With one
+//!   VLAN the VM sends and receives untagged, with several tagged.
+//! * A VSI on a **bridge port** adds its VLANs to the port's own, tagged, unless the port is configured to send that
+//!   VLAN untagged. So it does on the **uplink** of an edge relay.
+//! * Each (address, VLAN) a VSI names is a static entry on its port. If several VSIs name the same one, the VSI
+//!   opened last has it, and when that closes, the one before it.
+
+use std::collections::BTreeMap;
+
+use ether::{MacAddr, Pcp, Vid, mac};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    port::{PortConfig, PortId, Role},
+    snapshot::{EdgeMode, PortPlan, RelayKind, Snapshot},
+    switch::Limits,
+};
+
+/// The daemon's name for a VSI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct VsiKey(pub u32);
+
+/// One address filter of a VSI [Q 41.2].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VsiFilter {
+    /// The address; `None` admits every address in the VLAN that is no other VSI's.
+    pub mac: Option<MacAddr>,
+    /// The VLAN.
+    pub vid: Vid,
+    /// Priority of frames that come in from the VM untagged; `None` means 0.
+    pub pcp: Option<Pcp>,
+}
+
+/// An associated VSI.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VsiEntry {
+    /// The port it is behind.
+    pub port: PortId,
+    /// What it may send and receive; at least one.
+    pub filters: Vec<VsiFilter>,
+}
+
+/// Why the model refuses an edit; it is unchanged then. All are the caller's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ControlError {
+    /// The port's number is beyond the limit.
+    #[error("port {port} is out of range: the limit is {limit} ports")]
+    PortRange {
+        /// The port.
+        port: PortId,
+        /// [`Limits::ports`].
+        limit: u16,
+    },
+    /// The role does not exist in this kind of relay, or differs from the one the port was added with.
+    #[error("port {0}: the role is not possible here")]
+    Role(PortId),
+    /// The relay has another uplink.
+    #[error("port {port}: the relay has an uplink already, port {uplink}")]
+    SecondUplink {
+        /// The port refused.
+        port: PortId,
+        /// The uplink.
+        uplink: PortId,
+    },
+    /// VLANs configured on a downlink, where only VSIs bring VLANs.
+    #[error("port {0}: a downlink gets its VLANs from VSIs only")]
+    DownlinkVlans(PortId),
+    /// `reflective` or `guard` on a port of an edge relay.
+    #[error("port {0}: reflection and guard are for bridge ports")]
+    NotBridgePort(PortId),
+    /// An edge mode for a bridge.
+    #[error("a bridge has no edge mode")]
+    NoMode,
+    /// The VSI's port does not exist.
+    #[error("there is no port {0}")]
+    NoPort(PortId),
+    /// A VSI behind the uplink.
+    #[error("port {0}: no VSI is behind an uplink")]
+    VsiOnUplink(PortId),
+    /// A VSI without filters.
+    #[error("VSI {}: no filter", .0.0)]
+    NoFilter(VsiKey),
+    /// A filter with an address that names no station.
+    #[error("VSI {}: {mac} is no station's address", .vsi.0)]
+    Address {
+        /// The VSI.
+        vsi: VsiKey,
+        /// The address.
+        mac: MacAddr,
+    },
+}
+
+/// The model. It is edited freely; nothing happens to frames until a [`Control::snapshot`] is published.
+#[derive(Clone, Debug)]
+pub struct Control {
+    kind: RelayKind,
+    port_limit: u16,
+    ports: BTreeMap<PortId, Port>,
+    vsis: BTreeMap<VsiKey, Vsi>,
+    /// Grows with every edit whose order matters.
+    clock: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Port {
+    config: PortConfig,
+    /// When what was learnt here last became doubtful.
+    epoch: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Vsi {
+    entry: VsiEntry,
+    opened: u64,
+}
+
+impl Control {
+    /// A relay without ports.
+    #[must_use]
+    pub const fn new(kind: RelayKind, limits: &Limits) -> Self {
+        Self { kind, port_limit: limits.ports, ports: BTreeMap::new(), vsis: BTreeMap::new(), clock: 0 }
+    }
+
+    /// Which relay this is, and its mode.
+    #[must_use]
+    pub const fn kind(&self) -> RelayKind {
+        self.kind
+    }
+
+    /// Changes how an edge relay joins its VMs.
+    ///
+    /// # Errors
+    /// [`ControlError::NoMode`] for a bridge.
+    pub const fn set_mode(&mut self, mode: EdgeMode) -> Result<(), ControlError> {
+        match self.kind {
+            RelayKind::Edge(_) => {
+                self.kind = RelayKind::Edge(mode);
+                Ok(())
+            }
+            RelayKind::Bridge => Err(ControlError::NoMode),
+        }
+    }
+
+    /// Adds a port, or changes all of an existing one but its role. VSIs on it stay.
+    ///
+    /// # Errors
+    /// When the number, the role or a setting that needs another role is not possible.
+    pub fn set_port(&mut self, config: PortConfig) -> Result<(), ControlError> {
+        let id = config.id;
+        if id.0 >= self.port_limit {
+            return Err(ControlError::PortRange { port: id, limit: self.port_limit });
+        }
+        let old = self.ports.get(&id);
+        let fits = matches!(self.kind, RelayKind::Bridge) == (config.role == Role::Bridge);
+        if !fits || old.is_some_and(|old| old.config.role != config.role) {
+            return Err(ControlError::Role(id));
+        }
+        if config.role != Role::Bridge && (config.reflective || config.guard) {
+            return Err(ControlError::NotBridgePort(id));
+        }
+        match config.role {
+            Role::Uplink => {
+                let other = self.ports().find(|port| port.role == Role::Uplink && port.id != id);
+                if let Some(other) = other {
+                    return Err(ControlError::SecondUplink { port: id, uplink: other.id });
+                }
+            }
+            Role::Downlink
+                if config.pvid.is_some() || !config.untagged.is_empty() || !config.tagged.is_empty() =>
+            {
+                return Err(ControlError::DownlinkVlans(id));
+            }
+            Role::Downlink | Role::Bridge => {}
+        }
+        let epoch = old.map_or(self.clock, |old| old.epoch);
+        self.ports.insert(id, Port { config, epoch });
+        Ok(())
+    }
+
+    /// Takes a port away, and the VSIs on it; what it was.
+    pub fn remove_port(&mut self, id: PortId) -> Option<PortConfig> {
+        let port = self.ports.remove(&id)?;
+        self.vsis.retain(|_, vsi| vsi.entry.port != id);
+        self.clock += 1;
+        Some(port.config)
+    }
+
+    /// A port's configuration.
+    #[must_use]
+    pub fn port(&self, id: PortId) -> Option<&PortConfig> {
+        self.ports.get(&id).map(|port| &port.config)
+    }
+
+    /// All ports, by number.
+    pub fn ports(&self) -> impl Iterator<Item = &PortConfig> {
+        self.ports.values().map(|port| &port.config)
+    }
+
+    /// Opens the gate for a VSI, or puts `entry` in the place of what was open under `key`; either way it is the one
+    /// opened last.
+    ///
+    /// # Errors
+    /// When the port cannot have VSIs or the filters are not usable.
+    pub fn open_vsi(&mut self, key: VsiKey, entry: VsiEntry) -> Result<(), ControlError> {
+        match self.port(entry.port).map(|port| port.role) {
+            None => return Err(ControlError::NoPort(entry.port)),
+            Some(Role::Uplink) => return Err(ControlError::VsiOnUplink(entry.port)),
+            Some(Role::Downlink | Role::Bridge) => {}
+        }
+        if entry.filters.is_empty() {
+            return Err(ControlError::NoFilter(key));
+        }
+        if let Some(mac) = entry.filters.iter().filter_map(|f| f.mac).find(|mac| !mac::is_station(*mac)) {
+            return Err(ControlError::Address { vsi: key, mac });
+        }
+        if self.vsis.get(&key).is_some_and(|old| old.entry != entry) {
+            self.close_vsi(key);
+        }
+        self.clock += 1;
+        self.vsis.insert(key, Vsi { entry, opened: self.clock });
+        Ok(())
+    }
+
+    /// Shuts the gate for a VSI; what it was. Addresses learnt on its port are forgotten when the snapshot that
+    /// follows is published.
+    pub fn close_vsi(&mut self, key: VsiKey) -> Option<VsiEntry> {
+        let vsi = self.vsis.remove(&key)?;
+        self.clock += 1;
+        if let Some(port) = self.ports.get_mut(&vsi.entry.port) {
+            port.epoch = self.clock;
+        }
+        Some(vsi.entry)
+    }
+
+    /// The open VSIs, by key.
+    pub fn vsis(&self) -> impl Iterator<Item = (VsiKey, &VsiEntry)> {
+        self.vsis.iter().map(|(key, vsi)| (*key, &vsi.entry))
+    }
+
+    /// The tables workers need for the model as it is now.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let mut vsis: Vec<&Vsi> = self.vsis.values().collect();
+        vsis.sort_unstable_by_key(|vsi| vsi.opened);
+        let entries: Vec<&VsiEntry> = vsis.into_iter().map(|vsi| &vsi.entry).collect();
+        let plans = self.ports.values().map(|port| PortPlan { config: &port.config, epoch: port.epoch });
+        Snapshot::build(self.kind, plans, &entries)
+    }
+}

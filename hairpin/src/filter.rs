@@ -1,0 +1,48 @@
+//! Step 2: what may enter [Q 8.6.2, 8.6.3].
+
+use ether::{MacAddr, mac};
+
+use crate::{
+    classify::Class,
+    port::{PortId, Role},
+    snapshot::{Row, Snapshot},
+    verdict::{DropReason, Outcome, PuntReason},
+};
+
+/// The ingress port's row, if frames may come in there at all.
+pub(crate) fn admit(snapshot: &Snapshot, ingress: PortId) -> Result<&Row, DropReason> {
+    let row = snapshot.row(ingress).ok_or(DropReason::NoPort)?;
+    match row {
+        Row { up: false, .. } => Err(DropReason::PortDown),
+        Row { open: false, .. } => Err(DropReason::GateShut),
+        _ => Ok(row),
+    }
+}
+
+/// A frame to a reserved address is the daemon's and nobody else's; a guest has no business there.
+pub(crate) fn reserved(row: &Row) -> Result<Outcome, DropReason> {
+    match row.role {
+        Role::Uplink | Role::Bridge => Ok(Outcome::Punt(PuntReason::Reserved)),
+        Role::Downlink => Err(DropReason::ReservedFromGuest),
+    }
+}
+
+/// The source must be a station's, the port a member of the VLAN, and a VSI's address must come from its port. Where
+/// sources are guarded, an address no VSI names passes only if a VSI of the port admits any in that VLAN.
+///
+/// On the uplink the source is not judged here: what is ours there came back, which is for the next step.
+pub(crate) fn filter(row: &Row, src: MacAddr, class: &Class) -> Result<(), DropReason> {
+    if !mac::is_station(src) {
+        return Err(DropReason::BadSource);
+    }
+    if !row.members.contains(class.vid) {
+        return Err(DropReason::NotMember);
+    }
+    match class.owner {
+        _ if row.role == Role::Uplink => Ok(()),
+        Some(owner) if owner == row.id => Ok(()),
+        Some(_) => Err(DropReason::StaticMoved),
+        None if row.guard && !row.anyone.contains(class.vid) => Err(DropReason::SourceGuard),
+        None => Ok(()),
+    }
+}
