@@ -1,1 +1,30 @@
-//! The edge virtual bridging daemon.
+//! evbd: IEEE 802.1Qbg stations and bridges.
+//!
+//! [`Core`] is the daemon without I/O: every input is an [`Input`], every wish an [`Effect`]. [`run`] drives it with
+//! sockets and threads; [`cli`] is the command line. `docs/architecture.md` draws the whole.
+
+pub mod api;
+pub mod cli;
+pub mod config;
+mod core;
+mod describe;
+mod dispatch;
+mod effect;
+mod event;
+mod input;
+mod kernel;
+mod port;
+mod run;
+mod view;
+mod vsidb;
+mod wiring;
+
+pub use crate::{
+    config::{Config, ConfigError},
+    core::Core,
+    effect::Effect,
+    event::Event,
+    input::{Input, Link, PortId},
+    port::PortKind,
+    run::run,
+};

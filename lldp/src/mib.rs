@@ -136,7 +136,7 @@ impl Neighbor {
 
 /// What became of the neighbours of a port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "what", rename_all = "snake_case")]
 pub enum NeighborEvent {
     /// A neighbour spoke for the first time.
     Appeared {

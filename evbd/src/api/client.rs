@@ -1,0 +1,115 @@
+//! The other side of the control socket, as the command line and the lab use it.
+
+use std::{collections::VecDeque, os::unix::net::UnixStream, path::Path};
+
+use anyhow::Context;
+use futures_util::StreamExt;
+use serde_json::Value;
+use zbus::{Connection, connection::Builder, proxy};
+
+use super::{
+    Table,
+    variant::{Dict, from_dict},
+};
+
+#[proxy(interface = "org.evbd.Daemon1", default_service = "org.evbd", default_path = "/org/evbd")]
+trait Daemon1 {
+    fn neighbors(&self) -> zbus::Result<Vec<Dict>>;
+    fn evb(&self) -> zbus::Result<Vec<Dict>>;
+    fn vsi(&self) -> zbus::Result<Vec<Dict>>;
+    fn ports(&self) -> zbus::Result<Vec<Dict>>;
+    fn fdb(&self) -> zbus::Result<Vec<Dict>>;
+    fn events(&self, after: u64) -> zbus::Result<Vec<Dict>>;
+    #[zbus(signal)]
+    fn event(&self, event: Dict) -> zbus::Result<()>;
+}
+
+/// A connection to a running daemon.
+pub struct Client {
+    proxy: Daemon1Proxy<'static>,
+    _connection: Connection,
+}
+
+impl Client {
+    /// Connects to the daemon listening on `socket`.
+    ///
+    /// # Errors
+    /// When nothing listens there or it does not speak D-Bus.
+    pub async fn connect(socket: &Path) -> anyhow::Result<Self> {
+        let stream = UnixStream::connect(socket).with_context(|| {
+            format!(
+                "no evbd answers on {}: is it running, and is this its socket (--socket)?",
+                socket.display()
+            )
+        })?;
+        let connection = Builder::unix_stream(stream)
+            .p2p()
+            .build()
+            .await
+            .with_context(|| format!("{} is no control socket of evbd", socket.display()))?;
+        let proxy = Daemon1Proxy::new(&connection).await?;
+        Ok(Self { proxy, _connection: connection })
+    }
+
+    /// The rows of `table`.
+    ///
+    /// # Errors
+    /// When the daemon stops meanwhile.
+    pub async fn show(&self, table: Table) -> anyhow::Result<Vec<Value>> {
+        let rows = match table {
+            Table::Neighbors => self.proxy.neighbors().await,
+            Table::Evb => self.proxy.evb().await,
+            Table::Vsi => self.proxy.vsi().await,
+            Table::Ports => self.proxy.ports().await,
+            Table::Fdb => self.proxy.fdb().await,
+        };
+        let rows = rows.with_context(|| format!("cannot read {}", table.name()))?;
+        Ok(rows.into_iter().map(from_dict).collect())
+    }
+
+    /// Every event from the first one remembered on, in order and without gaps as far as the daemon remembers.
+    ///
+    /// # Errors
+    /// When the daemon stops meanwhile.
+    pub async fn follow(&self) -> anyhow::Result<Events<'_>> {
+        // Subscribe first: what comes between is in both and told apart by its number.
+        let signals = self.proxy.receive_event().await?;
+        let past = self.proxy.events(0).await?.into_iter().map(from_dict).collect();
+        Ok(Events { client: self, signals, ready: past, last: 0 })
+    }
+}
+
+/// A running daemon's events; see [`Client::follow`].
+pub struct Events<'a> {
+    client: &'a Client,
+    signals: EventStream,
+    ready: VecDeque<Value>,
+    last: u64,
+}
+
+impl Events<'_> {
+    /// The next event; waits for it.
+    ///
+    /// # Errors
+    /// When the daemon goes away.
+    pub async fn next(&mut self) -> anyhow::Result<Value> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                let number = event.get("number").and_then(Value::as_u64).unwrap_or(0);
+                if number > self.last {
+                    self.last = number;
+                    return Ok(event);
+                }
+                continue;
+            }
+            let signal = self.signals.next().await.context("the daemon went away")?;
+            let event = from_dict(signal.args()?.event);
+            let number = event.get("number").and_then(Value::as_u64).unwrap_or(0);
+            if number > self.last + 1 {
+                self.ready = self.client.proxy.events(self.last).await?.into_iter().map(from_dict).collect();
+            } else {
+                self.ready.push_back(event);
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The control interface: one D-Bus interface, [`INTERFACE`], spoken peer-to-peer on a Unix socket so that it needs
+//! no bus. The command line uses it and nothing else.
+//!
+//! Rows are `a{sv}` dictionaries with the field names of the structs in [`crate::view`]; a field without a value is
+//! left out. `--json` prints the same rows.
+
+mod client;
+mod server;
+mod variant;
+
+pub use client::Client;
+pub(crate) use server::{About, Request, Server};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// Where the daemon listens unless the configuration says otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/evbd.sock";
+/// Name of the D-Bus interface.
+pub const INTERFACE: &str = "org.evbd.Daemon1";
+/// Path of the one object.
+pub const OBJECT: &str = "/org/evbd";
+/// Version of the rows' fields; fields are added within a version, never renamed or removed.
+pub const SCHEMA: u32 = 1;
+
+/// A table the daemon can show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Table {
+    /// LLDP neighbours.
+    Neighbors,
+    /// EVB negotiation per port.
+    Evb,
+    /// VSIs and their state.
+    Vsi,
+    /// Interfaces, relay mode and frame counters.
+    Ports,
+    /// Addresses the relay forwards by.
+    Fdb,
+}
+
+impl Table {
+    /// The name of its rows in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Neighbors => "neighbors",
+            Self::Evb => "evb",
+            Self::Vsi => "vsi",
+            Self::Ports => "ports",
+            Self::Fdb => "fdb",
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Namespaces and veths of a lab, made and removed with `ip`.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail, ensure};
+use rustix::process::{Pid, Signal, geteuid, kill_process, test_kill_process};
+
+/// A claimed lab: while it lives no other lab has its name. Dropped, it removes what it made.
+pub(super) struct Net {
+    name: String,
+    directory: PathBuf,
+    _lock: File,
+    made: bool,
+}
+
+impl Net {
+    /// Claims the name.
+    pub(super) fn claim(name: &str) -> anyhow::Result<Self> {
+        ensure!(
+            geteuid().is_root(),
+            "the lab makes network namespaces and raw sockets: run it as root (sudo cargo run --release -- lab)"
+        );
+        let version = Command::new("ip").arg("-V").stdin(Stdio::null()).stdout(Stdio::null()).status();
+        ensure!(
+            version.is_ok_and(|status| status.success()),
+            "the command `ip` is missing: install iproute2 (apt-get install iproute2)"
+        );
+        let directory = Path::new("/run/evbd-lab").join(name);
+        fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+        let lock_path = directory.join("lock");
+        let mut lock =
+            File::options().create(true).read(true).write(true).truncate(false).open(&lock_path)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let owner = fs::read_to_string(&lock_path).unwrap_or_default();
+                bail!("a lab named {name} runs already (process {}): choose another --name", owner.trim());
+            }
+            Err(TryLockError::Error(error)) => return Err(error).context("cannot lock the lab's name"),
+        }
+        lock.set_len(0)?;
+        writeln!(lock, "{}", std::process::id())?;
+        Ok(Self { name: name.to_owned(), directory, _lock: lock, made: false })
+    }
+
+    /// Removes namespaces of this name, with the processes in them. True if there were any.
+    pub(super) fn remove_leftovers(&mut self) -> anyhow::Result<bool> {
+        let found = self.existing()?;
+        if found.is_empty() {
+            return Ok(false);
+        }
+        remove(&found)?;
+        Ok(true)
+    }
+
+    /// Makes the namespaces and wires; they are up, the VMs have addresses.
+    pub(super) fn build(&mut self) -> anyhow::Result<()> {
+        self.made = true;
+        for role in [BRIDGE, STATION, VM1, VM2] {
+            ip(&["netns", "add", &self.namespace(role)])?;
+            ip(&["-n", &self.namespace(role), "link", "set", "lo", "up"])?;
+        }
+        self.wire(STATION, UPLINK, BRIDGE, DOWNLINK)?;
+        self.wire(STATION, VM1, VM1, VM_INTERFACE)?;
+        self.wire(STATION, VM2, VM2, VM_INTERFACE)?;
+        for vm in VMS {
+            let namespace = self.namespace(vm.name);
+            ip(&["-n", &namespace, "link", "set", VM_INTERFACE, "address", vm.mac])?;
+            ip(&["-n", &namespace, "addr", "add", &format!("{}/24", vm.address), "dev", VM_INTERFACE])?;
+        }
+        for (role, interface) in [
+            (BRIDGE, DOWNLINK),
+            (STATION, UPLINK),
+            (STATION, VM1),
+            (STATION, VM2),
+            (VM1, VM_INTERFACE),
+            (VM2, VM_INTERFACE),
+        ] {
+            ip(&["-n", &self.namespace(role), "link", "set", interface, "up"])?;
+        }
+        Ok(())
+    }
+
+    /// Removes everything.
+    pub(super) fn tear_down(&mut self) -> anyhow::Result<()> {
+        self.made = false;
+        let found = self.existing()?;
+        remove(&found)?;
+        fs::remove_dir_all(&self.directory)
+            .with_context(|| format!("cannot remove {}", self.directory.display()))
+    }
+
+    /// Leaves everything up when dropped.
+    pub(super) fn keep(&mut self) {
+        self.made = false;
+    }
+
+    /// The namespace of a role.
+    pub(super) fn namespace(&self, role: &str) -> String {
+        format!("evbd-{}-{role}", self.name)
+    }
+
+    /// A file of the lab.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// A command that will run inside the namespace of `role`.
+    pub(super) fn command(&self, role: &str) -> anyhow::Result<tokio::process::Command> {
+        let evbd = std::env::current_exe().context("cannot find the evbd program")?;
+        let mut command = tokio::process::Command::new("ip");
+        command.args(["netns", "exec", &self.namespace(role)]).arg(evbd);
+        Ok(command)
+    }
+
+    /// What the kernel counted on an interface.
+    pub(super) fn kernel_rx_packets(&self, role: &str, interface: &str) -> anyhow::Result<u64> {
+        let namespace = self.namespace(role);
+        let shown = ip(&["-n", &namespace, "-s", "-j", "link", "show", "dev", interface])?;
+        let shown: serde_json::Value = serde_json::from_slice(&shown)?;
+        shown
+            .pointer("/0/stats64/rx/packets")
+            .and_then(serde_json::Value::as_u64)
+            .with_context(|| format!("no receive counter of {interface} in {namespace}"))
+    }
+
+    /// Commands for someone who wants to look around.
+    pub(super) fn how_to_look(&self) -> String {
+        let socket = |role| self.file(&format!("{role}.sock")).display().to_string();
+        format!(
+            "the lab stands; look around with\n  \
+             evbd show evb   --socket {station}\n  \
+             evbd show ports --socket {bridge}\n  \
+             ip netns exec {vm} ping {vm2}\n  \
+             ip netns exec {bridge_ns} tcpdump -eni {DOWNLINK}\n\
+             and remove it with\n  \
+             evbd lab --clean --name {name}",
+            station = socket(STATION),
+            bridge = socket(BRIDGE),
+            vm = self.namespace(VM1),
+            vm2 = VM2_ADDRESS,
+            bridge_ns = self.namespace(BRIDGE),
+            name = self.name,
+        )
+    }
+
+    fn wire(&self, a: &str, a_name: &str, b: &str, b_name: &str) -> anyhow::Result<()> {
+        let (a, b) = (self.namespace(a), self.namespace(b));
+        ip(&["-n", &a, "link", "add", a_name, "type", "veth", "peer", "name", b_name, "netns", &b])?;
+        Ok(())
+    }
+
+    /// Namespaces of this lab that exist.
+    fn existing(&self) -> anyhow::Result<Vec<String>> {
+        let mut found = Vec::new();
+        for role in [BRIDGE, STATION, VM1, VM2] {
+            let namespace = self.namespace(role);
+            if Path::new("/run/netns").join(&namespace).try_exists()? {
+                found.push(namespace);
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        if self.made
+            && let Err(error) = self.tear_down()
+        {
+            eprintln!(
+                "evbd: the lab was not removed ({error:#}); run `evbd lab --clean --name {}`",
+                self.name
+            );
+        }
+    }
+}
+
+/// Ends the processes in `namespaces`, then deletes them; their interfaces go with them.
+fn remove(namespaces: &[String]) -> anyhow::Result<()> {
+    let mut inhabitants = Vec::new();
+    for namespace in namespaces {
+        let listed = ip(&["netns", "pids", namespace])?;
+        let listed = String::from_utf8_lossy(&listed).into_owned();
+        inhabitants
+            .extend(listed.split_whitespace().filter_map(|p| p.parse().ok()).filter_map(Pid::from_raw));
+    }
+    end(&inhabitants, Signal::TERM, Duration::from_secs(5));
+    end(&inhabitants, Signal::KILL, Duration::from_secs(5));
+    for namespace in namespaces {
+        ip(&["netns", "del", namespace])?;
+    }
+    Ok(())
+}
+
+/// Signals those still alive and waits until they are gone, at most `patience`.
+fn end(processes: &[Pid], signal: Signal, patience: Duration) {
+    for process in processes {
+        // One that has ended meanwhile cannot be signalled, and need not be.
+        let _ = kill_process(*process, signal);
+    }
+    let deadline = Instant::now() + patience;
+    while Instant::now() < deadline && processes.iter().any(|p| alive(*p)) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether a process runs; one that ended and waits for its parent does not.
+fn alive(process: Pid) -> bool {
+    if test_kill_process(process).is_err() {
+        return false;
+    }
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+/// Runs `ip` and returns what it printed.
+fn ip(arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
+    let output = Command::new("ip")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot run ip {}", arguments.join(" ")))?;
+    ensure!(
+        output.status.success(),
+        "ip {} failed: {}",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(output.stdout)
+}
+
+/// A VM of the lab.
+pub(super) struct Vm {
+    /// Its namespace's role, which is also the name of its interface on the station.
+    pub(super) name: &'static str,
+    pub(super) mac: &'static str,
+    pub(super) address: &'static str,
+    /// Its VSI instance.
+    pub(super) uuid: &'static str,
+}
+
+pub(super) const BRIDGE: &str = "bridge";
+pub(super) const STATION: &str = "station";
+pub(super) const VM1: &str = "vm1";
+pub(super) const VM2: &str = "vm2";
+/// The station's end of the wire to the bridge.
+pub(super) const UPLINK: &str = "uplink";
+/// The bridge's end of it.
+pub(super) const DOWNLINK: &str = "station0";
+/// A VM's own interface.
+pub(super) const VM_INTERFACE: &str = "eth0";
+pub(super) const VM2_ADDRESS: &str = "10.77.0.2";
+pub(super) const VMS: [Vm; 2] = [
+    Vm {
+        name: VM1,
+        mac: "52:54:00:00:00:01",
+        address: "10.77.0.1",
+        uuid: "6b1d0a58-0000-4000-8000-000000000001",
+    },
+    Vm {
+        name: VM2,
+        mac: "52:54:00:00:00:02",
+        address: VM2_ADDRESS,
+        uuid: "6b1d0a58-0000-4000-8000-000000000002",
+    },
+];

@@ -1,0 +1,143 @@
+//! The command line.
+
+pub mod lab;
+mod show;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    api::{DEFAULT_SOCKET, Table},
+    config::Config,
+};
+
+/// Edge virtual bridging: agree with the other end of the wire on who each VM is, and move its frames accordingly.
+#[derive(Parser)]
+#[command(name = "evbd", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground until SIGTERM or Ctrl-C.
+    Run(Run),
+    /// Check a configuration file and say what is wrong with it.
+    Check(ConfigFile),
+    /// Show what a running daemon knows.
+    Show(Show),
+    /// Build a bridge and a station in network namespaces, negotiate, move traffic, report, clean up.
+    Lab(lab::Lab),
+    /// Traffic ends of the lab, run inside its VMs.
+    #[command(hide = true, subcommand)]
+    LabProbe(lab::Probe),
+}
+
+#[derive(Args)]
+struct ConfigFile {
+    /// The TOML file; see dist/station.toml and dist/bridge.toml.
+    #[arg(short, long, value_name = "FILE", env = "EVBD_CONFIG", default_value = "/etc/evbd.toml")]
+    config: PathBuf,
+}
+
+#[derive(Args)]
+struct Run {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// How log lines are written to standard error; EVBD_LOG filters them, e.g. EVBD_LOG=debug.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Args)]
+struct Show {
+    /// The table.
+    #[arg(value_enum)]
+    table: Table,
+    /// Print JSON instead of a table for eyes.
+    #[arg(long)]
+    json: bool,
+    /// Control socket of the daemon.
+    #[arg(long, value_name = "PATH", env = "EVBD_SOCKET", default_value = DEFAULT_SOCKET)]
+    socket: PathBuf,
+}
+
+/// Runs the command the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(run) => {
+            start_log(run.log_format);
+            match Config::load(&run.file.config) {
+                Ok(config) => finish(block_on(crate::run(config))),
+                Err(error) => reject(&error),
+            }
+        }
+        Command::Check(file) => match Config::load(&file.config) {
+            Ok(config) => {
+                let role = if config.bridge().is_some() { "bridge" } else { "station" };
+                println!("{}: a valid {role} configuration", file.config.display());
+                ExitCode::SUCCESS
+            }
+            Err(error) => reject(&error),
+        },
+        Command::Show(show) => finish(block_on(show::show(show.table, show.json, &show.socket))),
+        Command::Lab(lab) => {
+            start_log(LogFormat::Text);
+            match block_on(lab.run()) {
+                Ok(code) => code,
+                Err(error) => finish(Err(error)),
+            }
+        }
+        Command::LabProbe(probe) => finish(probe.run()),
+    }
+}
+
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let done = runtime.block_on(work);
+    // A blocked helper thread must not keep the process from ending.
+    runtime.shutdown_background();
+    done
+}
+
+fn finish(done: anyhow::Result<()>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // A reader such as `head` that has seen enough is no failure.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("evbd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// A configuration error with the line it is in; exit code 2, as for a wrong command line.
+fn reject(error: &crate::ConfigError) -> ExitCode {
+    eprintln!("{error}\n{error:?}");
+    ExitCode::from(2)
+}
+
+fn start_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("EVBD_LOG").unwrap_or_else(|_| EnvFilter::new("info,zbus=warn"));
+    let log =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    match format {
+        LogFormat::Text => log.with_ansi(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+}

@@ -1,0 +1,149 @@
+//! `evbd show`: the daemon's tables, for eyes or as JSON.
+
+use std::{io::Write, path::Path};
+
+use comfy_table::{ContentArrangement, Table as Sheet, presets};
+use serde_json::{Value, json};
+
+use crate::api::{Client, SCHEMA, Table};
+
+/// Prints `table` of the daemon on `socket`.
+pub(super) async fn show(table: Table, as_json: bool, socket: &Path) -> anyhow::Result<()> {
+    let rows = Client::connect(socket).await?.show(table).await?;
+    let text = if as_json {
+        serde_json::to_string_pretty(&json!({ "schema": SCHEMA, table.name(): rows }))?
+    } else if rows.is_empty() {
+        format!("no {}", nothing(table))
+    } else {
+        sheet(columns(table), &rows).to_string()
+    };
+    writeln!(std::io::stdout(), "{text}")?;
+    Ok(())
+}
+
+/// Head and dotted field of each column.
+type Columns = &'static [(&'static str, &'static str)];
+
+const fn columns(table: Table) -> Columns {
+    match table {
+        Table::Neighbors => &[
+            ("PORT", "port"),
+            ("SCOPE", "scope"),
+            ("CHASSIS", "chassis"),
+            ("PORT ID", "port_id"),
+            ("SYSTEM", "system_name"),
+            ("CAPABILITIES", "capabilities"),
+            ("EVB", "evb"),
+            ("TTL", "ttl_s"),
+            ("EXPIRES", "expires_in_s"),
+        ],
+        Table::Evb => &[
+            ("PORT", "port"),
+            ("ROLE", "role"),
+            ("PEER", "peer"),
+            ("REFLECTIVE RELAY", "reflective_relay.state"),
+            ("RELAY", "relay"),
+            ("R", "retries.value"),
+            ("RTE", "rte.value"),
+            ("RWD", "rwd.value"),
+            ("RKA", "rka.value"),
+            ("BECAUSE", "reflective_relay.words"),
+        ],
+        Table::Vsi => &[
+            ("PORT", "port"),
+            ("VSI", "id"),
+            ("NAME", "name"),
+            ("PROFILE", "profile"),
+            ("STATE", "state"),
+            ("CONFIRMED", "confirmed"),
+            ("GATE", "gate"),
+            ("FILTER", "filter"),
+            ("LAST ERROR", "last_error"),
+        ],
+        Table::Ports => &[
+            ("PORT", "port"),
+            ("KIND", "kind"),
+            ("LINK", "link"),
+            ("CARRIER", "carrier"),
+            ("RX", "rx_frames"),
+            ("TX", "tx_frames"),
+            ("REFLECTED", "reflected"),
+            ("PUNTED", "punted"),
+            ("DROPS", "drops"),
+            ("TX DROPS", "tx_drops"),
+            ("FAULT", "fault"),
+        ],
+        Table::Fdb => {
+            &[("MAC", "mac"), ("VLAN", "vlan"), ("PORT", "port"), ("ORIGIN", "origin"), ("AGE", "age_s")]
+        }
+    }
+}
+
+const fn nothing(table: Table) -> &'static str {
+    match table {
+        Table::Neighbors => "neighbours",
+        Table::Evb => "ports that negotiate EVB",
+        Table::Vsi => "VSIs",
+        Table::Ports => "ports",
+        Table::Fdb => "addresses",
+    }
+}
+
+fn sheet(columns: Columns, rows: &[Value]) -> Sheet {
+    let mut sheet = Sheet::new();
+    sheet.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    sheet.set_header(columns.iter().map(|(head, _)| *head));
+    for row in rows {
+        sheet.add_row(columns.iter().map(|(_, field)| cell(pick(row, field))));
+    }
+    sheet
+}
+
+/// The value at a dotted path.
+fn pick<'a>(row: &'a Value, path: &str) -> &'a Value {
+    path.split('.').fold(row, |value, field| value.get(field).unwrap_or(&Value::Null))
+}
+
+/// A value in few words: maps show only what is not zero.
+pub(super) fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(", "),
+        Value::Object(fields) => {
+            let told: Vec<_> = fields
+                .iter()
+                .filter(|(_, v)| !matches!(v, Value::Number(n) if n.as_u64() == Some(0)) && !v.is_null())
+                .map(|(name, v)| format!("{name} {}", cell(v)))
+                .collect();
+            if told.is_empty() { "-".to_owned() } else { told.join(", ") }
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_in_few_words() {
+        assert_eq!(cell(&json!({"gate_shut": 0, "echo": 3})), "echo 3");
+        assert_eq!(cell(&json!({"gate_shut": 0})), "-");
+        assert_eq!(cell(&json!(["a", 2])), "a, 2");
+        assert_eq!(cell(pick(&json!({"rte": {"value": 14}}), "rte.value")), "14");
+        assert_eq!(cell(pick(&json!({}), "rte.value")), "-");
+    }
+
+    #[test]
+    fn a_sheet_has_a_line_for_each_row() {
+        let rows = [
+            json!({"mac": "02:00:00:00:00:01", "vlan": 100, "port": "sta0", "origin": "static", "age_s": 0}),
+        ];
+        let text = sheet(columns(Table::Fdb), &rows).to_string();
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.contains("sta0") && text.contains("static"));
+    }
+}

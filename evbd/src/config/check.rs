@@ -1,0 +1,345 @@
+//! Checks that need more than one value: roles, references, duplicates, ranges. Each fault points at its place.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+    ops::Range,
+    path::PathBuf,
+};
+
+use ether::mac;
+use toml::Spanned;
+use vdp::Timing;
+
+use super::{
+    BridgeConfig, BridgePort, BridgePortKind, Config, Fallback, Fault, LldpConfig, Profile, RelayConfig,
+    RoleConfig, StationConfig, StationRelay, VsiConfig, schema,
+};
+
+/// Turns the file into a configuration.
+pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
+    let role_span = file.role.span();
+    let role = *file.role.get_ref();
+    let evb_span = file.evb.as_ref().map_or_else(|| role_span.clone(), Spanned::span);
+    let evb = file.evb.map(Spanned::into_inner).unwrap_or_default();
+    let lldp = lldp(file.lldp)?;
+    let relay = relay(file.relay)?;
+    let control_socket = control_socket(file.control)?;
+    let name = file.name.unwrap_or_else(host_name);
+
+    let role = match role {
+        schema::Role::Station => {
+            for (given, key) in [(&evb.reflective_relay, "reflective_relay"), (&evb.guard, "guard")] {
+                if let Some(value) = given {
+                    return fault(
+                        value.span(),
+                        format!("`evb.{key}` belongs to a bridge, and this file has role = \"station\""),
+                        "a station has `evb.relay` and `evb.fallback`",
+                    );
+                }
+            }
+            if let Some(profile) = file.profiles.first() {
+                return fault(
+                    profile.span(),
+                    "a station has no VSI type database",
+                    "move [[profile]] to the bridge's file; a station has [[vsi]]",
+                );
+            }
+            RoleConfig::Station(station(&evb, evb_span, role_span, file.ports, file.vsis)?)
+        }
+        schema::Role::Bridge => {
+            let station_keys = [
+                evb.relay.as_ref().map(|v| (v.span(), "relay")),
+                evb.fallback.as_ref().map(|v| (v.span(), "fallback")),
+            ];
+            if let Some((span, key)) = station_keys.into_iter().flatten().next() {
+                return fault(
+                    span,
+                    format!("`evb.{key}` belongs to a station, and this file has role = \"bridge\""),
+                    "a bridge has `evb.reflective_relay` and `evb.guard`",
+                );
+            }
+            if let Some(vsi) = file.vsis.first() {
+                return fault(
+                    vsi.span(),
+                    "a bridge starts no VSIs: stations ask for them",
+                    "move [[vsi]] to the station's file; a bridge has [[profile]]",
+                );
+            }
+            RoleConfig::Bridge(bridge(&evb, role_span, file.ports, file.profiles)?)
+        }
+    };
+    Ok(Config { name, control_socket, lldp, proposal: proposal(evb), role, relay })
+}
+
+fn station(
+    evb: &schema::Evb,
+    evb_span: Range<usize>,
+    role_span: Range<usize>,
+    ports: Vec<Spanned<schema::Port>>,
+    vsis: Vec<Spanned<schema::Vsi>>,
+) -> Result<StationConfig, Fault> {
+    let mut interfaces = Interfaces::default();
+    let mut uplink = None;
+    for port in ports {
+        let span = port.span();
+        let port = port.into_inner();
+        if *port.kind.get_ref() != schema::PortKind::Uplink {
+            return fault(
+                port.kind.span(),
+                "a station has one port, its uplink",
+                "kind = \"uplink\"; the interfaces of VMs are named by [[vsi]]",
+            );
+        }
+        lan_keys_absent(&port)?;
+        let name = interfaces.claim(port.interface)?;
+        if uplink.replace(name).is_some() {
+            return fault(span, "a second uplink", "exactly one [[port]] with kind = \"uplink\"");
+        }
+    }
+    let Some(uplink) = uplink else {
+        return fault(role_span, "a station without an uplink", "one [[port]] with kind = \"uplink\"");
+    };
+    let relay = evb.relay.as_ref().map_or(StationRelay::Vepa, |r| *r.get_ref());
+    if relay == StationRelay::Veb && evb.fallback.is_some() {
+        return fault(
+            evb.fallback.as_ref().map_or(evb_span, Spanned::span),
+            "`evb.fallback` has no meaning with relay = \"veb\"",
+            "leave it out, or set relay = \"vepa\"",
+        );
+    }
+    let mut names = BTreeSet::new();
+    let mut ids = BTreeSet::new();
+    let mut macs = BTreeSet::new();
+    let mut checked = Vec::with_capacity(vsis.len());
+    for vsi in vsis {
+        let vsi = vsi.into_inner();
+        unique(&mut names, &vsi.name, "VSI name", vsi.name.get_ref())?;
+        unique(&mut ids, &vsi.id, "VSI id", vsi.id.get_ref())?;
+        unique(&mut macs, &vsi.mac, "MAC address", vsi.mac.get_ref())?;
+        if !mac::is_station(*vsi.mac.get_ref()) {
+            return fault(
+                vsi.mac.span(),
+                format!("{} cannot be the address of a VM", vsi.mac.get_ref()),
+                "a unicast address: first octet even, not all zero",
+            );
+        }
+        checked.push(VsiConfig {
+            name: vsi.name.into_inner(),
+            interface: interfaces.claim(vsi.interface)?,
+            id: vsi.id.into_inner(),
+            manager: vsi.manager,
+            type_id: vsi.type_id,
+            type_version: vsi.version,
+            mac: vsi.mac.into_inner(),
+            vlan: vsi.vlan,
+            pcp: vsi.pcp,
+        });
+    }
+    Ok(StationConfig {
+        uplink,
+        relay,
+        fallback: evb.fallback.as_ref().map_or(Fallback::Veb, |f| *f.get_ref()),
+        vsis: checked,
+    })
+}
+
+fn bridge(
+    evb: &schema::Evb,
+    role_span: Range<usize>,
+    ports: Vec<Spanned<schema::Port>>,
+    profiles: Vec<Spanned<schema::Profile>>,
+) -> Result<BridgeConfig, Fault> {
+    if ports.is_empty() {
+        return fault(
+            role_span,
+            "a bridge without ports",
+            "[[port]] with kind = \"station\" or kind = \"lan\"",
+        );
+    }
+    let mut interfaces = Interfaces::default();
+    let mut checked = Vec::with_capacity(ports.len());
+    for port in ports {
+        let port = port.into_inner();
+        let kind = match *port.kind.get_ref() {
+            schema::PortKind::Station => {
+                lan_keys_absent(&port)?;
+                BridgePortKind::Station
+            }
+            schema::PortKind::Lan => BridgePortKind::Lan {
+                untagged: port.untagged.map(Spanned::into_inner),
+                tagged: port.tagged.into_iter().map(Spanned::into_inner).collect(),
+            },
+            schema::PortKind::Uplink => {
+                return fault(
+                    port.kind.span(),
+                    "a bridge has no uplink",
+                    "kind = \"station\" or kind = \"lan\"",
+                );
+            }
+        };
+        checked.push(BridgePort { interface: interfaces.claim(port.interface)?, kind });
+    }
+    let mut keys = BTreeSet::new();
+    let mut types = Vec::with_capacity(profiles.len());
+    for profile in profiles {
+        let span = profile.span();
+        let p = profile.into_inner();
+        if !keys.insert((p.manager, p.type_id, p.version)) {
+            return fault(
+                span,
+                format!("type {} version {} of manager {} is defined twice", p.type_id, p.version, p.manager),
+                "one [[profile]] for each (manager, type, version)",
+            );
+        }
+        if p.vlans.get_ref().is_empty() {
+            return fault(
+                p.vlans.span(),
+                "a profile without VLANs admits no VSI",
+                "at least one VLAN from 1 to 4094",
+            );
+        }
+        types.push(Profile {
+            name: p.name,
+            manager: p.manager,
+            type_id: p.type_id,
+            type_version: p.version,
+            vlans: p.vlans.into_inner(),
+            default_pcp: p.default_pcp,
+            max_macs: in_range(p.max_macs, 1, 60, 60, "max_macs")?,
+        });
+    }
+    Ok(BridgeConfig {
+        reflective_relay: evb.reflective_relay.as_ref().is_none_or(|r| *r.get_ref()),
+        guard: evb.guard.as_ref().is_none_or(|g| *g.get_ref()),
+        ports: checked,
+        profiles: types,
+    })
+}
+
+fn proposal(evb: schema::Evb) -> Timing {
+    let default = Timing::default();
+    Timing {
+        retries: evb.retries.unwrap_or(default.retries),
+        rte: evb.ack_timer_exponent.unwrap_or(default.rte),
+        rwd: evb.resource_wait_exponent.unwrap_or(default.rwd),
+        rka: evb.keep_alive_exponent.unwrap_or(default.rka),
+    }
+}
+
+fn lldp(file: schema::Lldp) -> Result<LldpConfig, Fault> {
+    let d = lldp::TimingParams::default();
+    let last = file.reinit_delay.as_ref().map_or(0..0, Spanned::span);
+    let params = lldp::TimingParams {
+        msg_tx_interval: in_range(file.tx_interval, 1, 3600, d.msg_tx_interval, "tx_interval")?,
+        msg_tx_hold: in_range(file.tx_hold, 2, 10, d.msg_tx_hold, "tx_hold")?,
+        msg_fast_tx: in_range(file.fast_tx_interval, 1, 3600, d.msg_fast_tx, "fast_tx_interval")?,
+        tx_fast_init: in_range(file.fast_tx_count, 1, 8, d.tx_fast_init, "fast_tx_count")?,
+        tx_credit_max: in_range(file.tx_credit_max, 1, 10, d.tx_credit_max, "tx_credit_max")?,
+        reinit_delay: in_range(file.reinit_delay, 1, 10, d.reinit_delay, "reinit_delay")?,
+    };
+    let timing = lldp::Timing::try_from(params).map_err(|error| Fault {
+        what: error.to_string(),
+        span: last,
+        allowed: None,
+    })?;
+    let max_neighbors = usize::from(in_range(file.max_neighbors, 1, 1024, 32, "max_neighbors")?);
+    Ok(LldpConfig { timing, max_neighbors })
+}
+
+fn relay(file: schema::Relay) -> Result<RelayConfig, Fault> {
+    Ok(RelayConfig {
+        fdb_entries: in_range(file.fdb_entries, 64, 1 << 20, 65_536, "fdb_entries")?,
+        ageing_s: in_range(file.ageing, 10, 1_000_000, 300, "ageing")?,
+    })
+}
+
+fn control_socket(file: Option<schema::Control>) -> Result<PathBuf, Fault> {
+    let Some(control) = file else { return Ok(PathBuf::from(crate::api::DEFAULT_SOCKET)) };
+    if !control.socket.get_ref().is_absolute() {
+        return fault(control.socket.span(), "the control socket's path is relative", "an absolute path");
+    }
+    Ok(control.socket.into_inner())
+}
+
+fn lan_keys_absent(port: &schema::Port) -> Result<(), Fault> {
+    let given = port.untagged.as_ref().map(Spanned::span).or_else(|| port.tagged.first().map(Spanned::span));
+    match given {
+        Some(span) => fault(
+            span,
+            "VLANs of this port come from its VSIs",
+            "`untagged` and `tagged` only with kind = \"lan\"",
+        ),
+        None => Ok(()),
+    }
+}
+
+/// Interface names in use: a port and a VSI never share one.
+#[derive(Default)]
+struct Interfaces(BTreeMap<String, Range<usize>>);
+
+impl Interfaces {
+    fn claim(&mut self, name: Spanned<String>) -> Result<String, Fault> {
+        let span = name.span();
+        let name = name.into_inner();
+        if name.is_empty() || name.len() > 15 || name.contains(['/', ' ']) {
+            return fault(
+                span,
+                format!("`{name}` cannot be an interface name"),
+                "1 to 15 characters without blanks or slashes",
+            );
+        }
+        if self.0.insert(name.clone(), span.clone()).is_some() {
+            return fault(
+                span,
+                format!("interface `{name}` is used twice"),
+                "each interface once in the file",
+            );
+        }
+        Ok(name)
+    }
+}
+
+fn unique<T: Ord + Clone + Display, U>(
+    seen: &mut BTreeSet<T>,
+    at: &Spanned<U>,
+    what: &str,
+    value: &T,
+) -> Result<(), Fault> {
+    if seen.insert(value.clone()) {
+        return Ok(());
+    }
+    fault(at.span(), format!("{what} `{value}` is used twice"), "each value once in the file")
+}
+
+fn in_range<T: PartialOrd + Display>(
+    value: Option<Spanned<T>>,
+    low: T,
+    high: T,
+    default: T,
+    name: &str,
+) -> Result<T, Fault> {
+    match value {
+        None => Ok(default),
+        Some(v) if (&low..=&high).contains(&v.get_ref()) => Ok(v.into_inner()),
+        Some(v) => fault(
+            v.span(),
+            format!("`{name}` = {} is out of range", v.get_ref()),
+            format!("{low} to {high}; {default} when left out"),
+        ),
+    }
+}
+
+fn fault<T>(span: Range<usize>, what: impl Into<String>, allowed: impl Into<String>) -> Result<T, Fault> {
+    let allowed = allowed.into();
+    Err(Fault { what: what.into(), span, allowed: Some(format!("allowed: {allowed}")) })
+}
+
+/// The kernel's host name, or `evbd` where it has none.
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|name| name.trim().to_owned())
+        .ok()
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "evbd".to_owned())
+}

@@ -1,0 +1,294 @@
+//! The configuration: one TOML file, parsed whole or rejected whole, never written by the daemon.
+//!
+//! [`Config`] is what the engines read: every reference resolved, every range checked. [`schema`] is the file as
+//! written. An error carries the file, line, column, what is wrong and what is allowed.
+
+mod check;
+mod schema;
+
+use std::{path::Path, sync::Arc};
+
+use ether::{MacAddr, Pcp, Vid};
+use miette::{Diagnostic, LabeledSpan, NamedSource, SourceSpan};
+use serde::Deserialize;
+use vdp::{ManagerId, TypeId, TypeVersion, VsiId};
+
+/// A checked configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// System name announced in LLDP.
+    pub name: String,
+    /// Where the control socket is bound.
+    pub control_socket: std::path::PathBuf,
+    /// LLDP timing, shared by all agents.
+    pub lldp: LldpConfig,
+    /// R, RTE, RWD and RKA as proposed to the peer of every EVB port [Q 40.4].
+    pub proposal: vdp::Timing,
+    /// What this node is, with what only that role has.
+    pub role: RoleConfig,
+    /// The relay's table sizes and ageing.
+    pub relay: RelayConfig,
+}
+
+/// The two ends of an EVB link.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RoleConfig {
+    /// A hypervisor host: one uplink, an edge relay, VSIs.
+    Station(StationConfig),
+    /// An EVB Bridge: station-facing and LAN ports, a VSI type database.
+    Bridge(BridgeConfig),
+}
+
+/// What a station has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StationConfig {
+    /// Interface of the uplink.
+    pub uplink: String,
+    /// The relay wanted.
+    pub relay: StationRelay,
+    /// What to do when VEPA is wanted and the bridge does not reflect.
+    pub fallback: Fallback,
+    /// VSIs to associate as soon as the bridge agrees.
+    pub vsis: Vec<VsiConfig>,
+}
+
+/// Which edge relay a station wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StationRelay {
+    /// Everything goes to the bridge and comes back by reflective relay.
+    Vepa,
+    /// VMs of this host are switched here.
+    Veb,
+}
+
+/// What replaces VEPA while the bridge does not reflect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fallback {
+    /// Switch locally.
+    Veb,
+    /// VMs of this host do not reach one another; the outside they do.
+    Isolate,
+}
+
+/// One static VSI.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VsiConfig {
+    /// Name shown to the operator.
+    pub name: String,
+    /// Interface the VM hangs on.
+    pub interface: String,
+    /// VSI instance identifier.
+    pub id: VsiId,
+    /// VSI manager.
+    pub manager: ManagerId,
+    /// VSI type.
+    pub type_id: TypeId,
+    /// VSI type version.
+    pub type_version: TypeVersion,
+    /// Address of the VM's interface.
+    pub mac: MacAddr,
+    /// VLAN wanted; `None` asks the bridge to choose.
+    pub vlan: Option<Vid>,
+    /// Priority wanted; `None` leaves it to the bridge.
+    pub pcp: Option<Pcp>,
+}
+
+/// What a bridge has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BridgeConfig {
+    /// Whether stations may have reflective relay.
+    pub reflective_relay: bool,
+    /// Whether a station-facing port admits only registered (MAC, VID) pairs.
+    pub guard: bool,
+    /// Ports in the order of the file.
+    pub ports: Vec<BridgePort>,
+    /// The VSI type database.
+    pub profiles: Vec<Profile>,
+}
+
+/// One port of a bridge.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BridgePort {
+    /// Interface name.
+    pub interface: String,
+    /// What it faces.
+    pub kind: BridgePortKind,
+}
+
+/// What a bridge port faces.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BridgePortKind {
+    /// An EVB station: VLANs come from its VSIs.
+    Station,
+    /// A plain LAN.
+    Lan {
+        /// VLAN of untagged frames.
+        untagged: Option<Vid>,
+        /// VLANs carried tagged.
+        tagged: Vec<Vid>,
+    },
+}
+
+/// A VSI type: what a VSI naming it may do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Profile {
+    /// Name shown to the operator.
+    pub name: String,
+    /// VSI manager the type belongs to.
+    pub manager: ManagerId,
+    /// VSI type.
+    pub type_id: TypeId,
+    /// VSI type version.
+    pub type_version: TypeVersion,
+    /// VLANs permitted; the first is given to a VSI that asks the bridge to choose. Never empty.
+    pub vlans: Vec<Vid>,
+    /// Priority given to a VSI that names none.
+    pub default_pcp: Option<Pcp>,
+    /// How many addresses one VSI may register, 1..=60.
+    pub max_macs: u16,
+}
+
+/// LLDP timing [AB 9.2.5].
+#[derive(Clone, Debug, PartialEq)]
+pub struct LldpConfig {
+    /// Timers of every agent.
+    pub timing: lldp::Timing,
+    /// Neighbours one agent remembers.
+    pub max_neighbors: usize,
+}
+
+/// Sizes and times of the relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayConfig {
+    /// Learnt addresses kept.
+    pub fdb_entries: u32,
+    /// Seconds after which an unused learnt address is forgotten.
+    pub ageing_s: u32,
+}
+
+impl Config {
+    /// Reads and checks the file at `path`.
+    ///
+    /// # Errors
+    /// When it cannot be read, is not TOML, or says something that is not allowed.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::unreadable(path, &cause))?;
+        Self::parse(&path.display().to_string(), &text)
+    }
+
+    /// Checks `text`; `file` is the name errors carry.
+    ///
+    /// # Errors
+    /// When it is not TOML or says something that is not allowed.
+    pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
+        let located = |fault: Fault| ConfigError::located(file, text, fault);
+        let file: schema::File = toml::from_str(text).map_err(|error| {
+            located(Fault {
+                what: error.message().trim().to_owned(),
+                span: error.span().unwrap_or(0..0),
+                allowed: schema::hint(error.message()),
+            })
+        })?;
+        check::check(file).map_err(located)
+    }
+
+    /// The bridge's part, if this is a bridge.
+    #[must_use]
+    pub const fn bridge(&self) -> Option<&BridgeConfig> {
+        match &self.role {
+            RoleConfig::Bridge(bridge) => Some(bridge),
+            RoleConfig::Station(_) => None,
+        }
+    }
+
+    /// The station's part, if this is a station.
+    #[must_use]
+    pub const fn station(&self) -> Option<&StationConfig> {
+        match &self.role {
+            RoleConfig::Station(station) => Some(station),
+            RoleConfig::Bridge(_) => None,
+        }
+    }
+}
+
+/// One thing wrong at one place.
+pub(crate) struct Fault {
+    pub(crate) what: String,
+    pub(crate) span: std::ops::Range<usize>,
+    pub(crate) allowed: Option<String>,
+}
+
+/// Why a configuration was rejected. Printed with `{:?}` it shows the line with a mark under the fault.
+#[derive(Clone, thiserror::Error)]
+#[error("{place}: {what}")]
+pub struct ConfigError {
+    place: String,
+    what: String,
+    allowed: Option<String>,
+    source_text: Option<(Arc<NamedSource<String>>, SourceSpan)>,
+}
+
+impl ConfigError {
+    fn unreadable(path: &Path, cause: &std::io::Error) -> Self {
+        Self {
+            place: path.display().to_string(),
+            what: format!("cannot be read: {cause}"),
+            allowed: Some("give the path of a readable TOML file with --config".to_owned()),
+            source_text: None,
+        }
+    }
+
+    fn located(file: &str, text: &str, fault: Fault) -> Self {
+        let (line, column) = line_and_column(text, fault.span.start);
+        Self {
+            place: format!("{file}:{line}:{column}"),
+            what: fault.what,
+            allowed: fault.allowed,
+            source_text: Some((
+                Arc::new(NamedSource::new(file, text.to_owned()).with_language("TOML")),
+                fault.span.into(),
+            )),
+        }
+    }
+
+    /// What would be allowed instead.
+    #[must_use]
+    pub fn allowed(&self) -> Option<&str> {
+        self.allowed.as_deref()
+    }
+}
+
+impl std::fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::unicode_nocolor())
+            .render_report(f, self)
+    }
+}
+
+impl Diagnostic for ConfigError {
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.allowed.as_ref().map(|allowed| Box::new(allowed) as _)
+    }
+
+    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+        self.source_text.as_ref().map(|(source, _)| &**source as _)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let (_, span) = self.source_text.as_ref()?;
+        Some(Box::new(std::iter::once(LabeledSpan::new_with_span(Some("here".to_owned()), *span))))
+    }
+}
+
+/// One-based line and column of octet `offset`; columns count characters.
+fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset.min(text.len())).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+    (line, column)
+}
+
+#[cfg(test)]
+mod tests;

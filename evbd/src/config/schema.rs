@@ -1,0 +1,148 @@
+//! The file as the administrator writes it. Values carry their place so that checks can point at them.
+
+use std::path::PathBuf;
+
+use ether::{MacAddr, Pcp, Vid};
+use serde::Deserialize;
+use toml::Spanned;
+use vdp::{
+    ManagerId, TypeId, TypeVersion, VsiId,
+    timing::{Exponent, Retries},
+};
+
+use super::{Fallback, StationRelay};
+
+/// The whole file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) role: Spanned<Role>,
+    pub(super) name: Option<String>,
+    pub(super) control: Option<Control>,
+    #[serde(default)]
+    pub(super) lldp: Lldp,
+    #[serde(default)]
+    pub(super) evb: Option<Spanned<Evb>>,
+    #[serde(default)]
+    pub(super) relay: Relay,
+    #[serde(default, rename = "port")]
+    pub(super) ports: Vec<Spanned<Port>>,
+    #[serde(default, rename = "profile")]
+    pub(super) profiles: Vec<Spanned<Profile>>,
+    #[serde(default, rename = "vsi")]
+    pub(super) vsis: Vec<Spanned<Vsi>>,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Role {
+    Station,
+    Bridge,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Control {
+    pub(super) socket: Spanned<PathBuf>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Lldp {
+    pub(super) tx_interval: Option<Spanned<u16>>,
+    pub(super) tx_hold: Option<Spanned<u16>>,
+    pub(super) fast_tx_interval: Option<Spanned<u16>>,
+    pub(super) fast_tx_count: Option<Spanned<u16>>,
+    pub(super) tx_credit_max: Option<Spanned<u16>>,
+    pub(super) reinit_delay: Option<Spanned<u16>>,
+    pub(super) max_neighbors: Option<Spanned<u16>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Evb {
+    // station
+    pub(super) relay: Option<Spanned<StationRelay>>,
+    pub(super) fallback: Option<Spanned<Fallback>>,
+    // bridge
+    pub(super) reflective_relay: Option<Spanned<bool>>,
+    pub(super) guard: Option<Spanned<bool>>,
+    // both
+    pub(super) retries: Option<Retries>,
+    pub(super) ack_timer_exponent: Option<Exponent>,
+    pub(super) resource_wait_exponent: Option<Exponent>,
+    pub(super) keep_alive_exponent: Option<Exponent>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Relay {
+    pub(super) fdb_entries: Option<Spanned<u32>>,
+    pub(super) ageing: Option<Spanned<u32>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Port {
+    pub(super) interface: Spanned<String>,
+    pub(super) kind: Spanned<PortKind>,
+    pub(super) untagged: Option<Spanned<Vid>>,
+    #[serde(default)]
+    pub(super) tagged: Vec<Spanned<Vid>>,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum PortKind {
+    Uplink,
+    Station,
+    Lan,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Profile {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) manager: ManagerId,
+    #[serde(rename = "type")]
+    pub(super) type_id: TypeId,
+    pub(super) version: TypeVersion,
+    pub(super) vlans: Spanned<Vec<Vid>>,
+    pub(super) default_pcp: Option<Pcp>,
+    pub(super) max_macs: Option<Spanned<u16>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Vsi {
+    pub(super) name: Spanned<String>,
+    pub(super) interface: Spanned<String>,
+    pub(super) id: Spanned<VsiId>,
+    #[serde(default)]
+    pub(super) manager: ManagerId,
+    #[serde(rename = "type")]
+    pub(super) type_id: TypeId,
+    pub(super) version: TypeVersion,
+    pub(super) mac: Spanned<MacAddr>,
+    pub(super) vlan: Option<Vid>,
+    pub(super) pcp: Option<Pcp>,
+}
+
+/// What is allowed, for the messages serde leaves short.
+pub(super) fn hint(message: &str) -> Option<String> {
+    let known: &[(&str, &str)] = &[
+        ("missing field `role`", "role = \"station\" or role = \"bridge\""),
+        ("missing field `kind`", "kind = \"uplink\" on a station; kind = \"station\" or \"lan\" on a bridge"),
+        ("missing field `interface`", "interface = \"NAME\", as `ip link` shows it"),
+        ("missing field `id`", "id = a UUID, MAC, IPv4 or IPv6 address naming the VSI instance"),
+        ("missing field `type`", "type = 0 to 16777215, the VSI type of the bridge's database"),
+        ("missing field `version`", "version = 0 to 255"),
+        ("missing field `vlans`", "vlans = [ … ], at least one VLAN from 1 to 4094"),
+        ("missing field `mac`", "mac = \"52:54:00:11:22:33\", the address of the VM's interface"),
+    ];
+    known
+        .iter()
+        .find(|(start, _)| message.starts_with(start))
+        .map(|(_, allowed)| format!("expected {allowed}"))
+}

@@ -1,0 +1,41 @@
+//! From a control frame to the engine it is for.
+
+use ether::{EtherType, FrameView, Instant, mac};
+
+use crate::port::Port;
+
+/// Hands `frame` to the engine of `port` it is meant for, or counts why to none.
+pub(crate) fn dispatch(port: &mut Port, now: Instant, frame: &[u8]) {
+    let Ok(view) = FrameView::parse(frame) else {
+        port.ignored.malformed += 1;
+        return;
+    };
+    if view.tag.is_some() {
+        port.ignored.tagged += 1;
+        return;
+    }
+    if port.mac() == Some(view.src) {
+        port.ignored.own += 1;
+        return;
+    }
+    match view.ethertype {
+        EtherType::LLDP => {
+            match port.agents.iter_mut().find(|agent| agent.config().scope.address() == view.dst) {
+                Some(agent) => agent.handle_pdu(now, view.src, view.payload),
+                None => port.ignored.other_destination += 1,
+            }
+        }
+        EtherType::ECP => {
+            let here = view.dst == mac::NEAREST_CUSTOMER_BRIDGE || port.mac() == Some(view.dst);
+            let Some(edge) = port.edge.as_mut().filter(|_| here) else {
+                port.ignored.other_destination += 1;
+                return;
+            };
+            match ecp::peek_subtype(view.payload) {
+                Ok(ecp::Subtype::Vdp) => edge.ecp.handle_pdu(now, view.payload),
+                Ok(ecp::Subtype::PeCsp | ecp::Subtype::Unknown(_)) | Err(_) => port.ignored.other_ecp += 1,
+            }
+        }
+        _ => port.ignored.other_ethertype += 1,
+    }
+}

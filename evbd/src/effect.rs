@@ -1,0 +1,40 @@
+//! Everything the core wants done. The driver carries effects out in the order they come.
+
+use hairpin::{EdgeMode, PortId, VsiEntry, VsiKey};
+
+use crate::event::Event;
+
+/// One thing [`crate::Core`] asks of the outside.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Send a control frame.
+    Transmit {
+        /// Out of which port.
+        port: PortId,
+        /// The whole frame without check sequence.
+        frame: Vec<u8>,
+    },
+    /// Switch reflective relay of a bridge port; answered with [`crate::Input::ReflectiveApplied`].
+    SwitchReflective {
+        /// Which port.
+        port: PortId,
+        /// The state wanted.
+        on: bool,
+    },
+    /// Switch the edge relay of a station.
+    SwitchRelay(EdgeMode),
+    /// Open the gate of a VSI in the relay, or replace what it may send.
+    OpenVsi {
+        /// The VSI's row.
+        key: VsiKey,
+        /// Where it is and what may pass.
+        entry: VsiEntry,
+    },
+    /// Shut the gate of a VSI.
+    CloseVsi {
+        /// The VSI's row.
+        key: VsiKey,
+    },
+    /// Tell whoever watches.
+    Event(Event),
+}

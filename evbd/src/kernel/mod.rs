@@ -1,0 +1,3 @@
+//! What the kernel tells and does, through netlink.
+
+pub(crate) mod links;

@@ -1,0 +1,5 @@
+//! The `evbd` command.
+
+fn main() -> std::process::ExitCode {
+    evbd::cli::main()
+}

@@ -1,0 +1,128 @@
+//! A port of the daemon with the protocol engines that run on it.
+
+use ether::{Instant, MacAddr, time::earliest};
+use hairpin::PortId;
+use lldp::{Agent, Scope};
+use serde::Serialize;
+
+use crate::input::Link;
+
+/// What a port is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PortKind {
+    /// A station's way to its bridge: the URP.
+    Uplink,
+    /// A VM's interface on a station: a DRP. No protocol is spoken to a VM.
+    Vm,
+    /// A bridge's port towards a station: the SBP.
+    Station,
+    /// A bridge's port towards a LAN.
+    Lan,
+}
+
+impl PortKind {
+    /// The LLDP agents that run on such a port.
+    pub(crate) const fn scopes(self) -> &'static [Scope] {
+        match self {
+            Self::Uplink | Self::Station => &[Scope::NearestBridge, Scope::NearestCustomer],
+            Self::Lan => &[Scope::NearestBridge],
+            Self::Vm => &[],
+        }
+    }
+
+    /// Whether control frames are sent and received there.
+    #[must_use]
+    pub const fn speaks(self) -> bool {
+        !self.scopes().is_empty()
+    }
+}
+
+/// One port.
+pub(crate) struct Port {
+    pub(crate) id: PortId,
+    pub(crate) interface: String,
+    pub(crate) kind: PortKind,
+    pub(crate) link: Link,
+    /// Empty until the interface was seen: an LLDPDU names its address.
+    pub(crate) agents: Vec<Agent>,
+    pub(crate) edge: Option<Edge>,
+    pub(crate) ignored: Ignored,
+    /// What [`crate::Core`] has this port filed under.
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// EVB, ECP and VDP of an uplink or a station-facing port.
+pub(crate) struct Edge {
+    pub(crate) side: Side,
+    pub(crate) ecp: ecp::Link,
+    pub(crate) status: Option<vdp::evb::Status>,
+    /// Our EVB TLV as it stands.
+    pub(crate) local_tlv: Option<bytes::Bytes>,
+    /// Customer-bridge neighbours heard; an EVB link has one.
+    pub(crate) neighbors: usize,
+}
+
+/// Which end of the EVB link this is.
+pub(crate) enum Side {
+    Station { evb: vdp::evb::Station, vdp: vdp::Station },
+    Bridge { evb: vdp::evb::Bridge, vdp: vdp::Bridge },
+}
+
+/// Control frames that reached no engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Ignored {
+    /// No Ethernet frame, or a tag with VID 4095.
+    pub malformed: u64,
+    /// Tagged: they belong to an S-channel, and none is configured.
+    pub tagged: u64,
+    /// To an address no agent of the port listens to.
+    pub other_destination: u64,
+    /// ECP of a subtype nobody here speaks, or with an unreadable header.
+    pub other_ecp: u64,
+    /// Of another EtherType.
+    pub other_ethertype: u64,
+    /// Sent by this very port and come back.
+    pub own: u64,
+}
+
+impl Port {
+    /// The address frames are sent from.
+    pub(crate) const fn mac(&self) -> Option<MacAddr> {
+        match self.link {
+            Link::Present { mac, .. } => Some(mac),
+            Link::Absent => None,
+        }
+    }
+
+    /// The agent that carries the EVB TLV [Q D.2.12].
+    pub(crate) fn customer_agent(&self) -> Option<&Agent> {
+        self.agents.iter().find(|a| a.config().scope == Scope::NearestCustomer)
+    }
+
+    /// When the first of the port's engines wants [`Port::handle_timeout`].
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let lldp = self.agents.iter().filter_map(Agent::poll_timeout).min();
+        let edge = self.edge.as_ref().and_then(|edge| {
+            let vdp = match &edge.side {
+                Side::Station { vdp, .. } => vdp.poll_timeout(),
+                Side::Bridge { vdp, .. } => vdp.poll_timeout(),
+            };
+            earliest(vdp, edge.ecp.poll_timeout())
+        });
+        earliest(lldp, edge)
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        for agent in &mut self.agents {
+            agent.handle_timeout(now);
+        }
+        if let Some(edge) = &mut self.edge {
+            edge.ecp.handle_timeout(now);
+            match &mut edge.side {
+                Side::Station { vdp, .. } => vdp.handle_timeout(now),
+                Side::Bridge { vdp, .. } => vdp.handle_timeout(now),
+            }
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Rows of the tables the daemon shows. Their field names are the JSON and D-Bus interface ([`crate::api::SCHEMA`]).
+
+use ether::Instant;
+use hairpin::PortId;
+use serde::Serialize;
+use serde_json::Value;
+use vdp::VsiId;
+
+use crate::{
+    api::Table,
+    core::Core,
+    describe::describe,
+    port::{Port, Side},
+    run::Dataplane,
+    wiring::EVB_TLV,
+};
+
+/// The rows of `table` at `now`.
+pub(crate) fn rows(table: Table, core: &Core, dataplane: &Dataplane, now: Instant) -> Vec<Value> {
+    match table {
+        Table::Neighbors => core.ports.iter().flat_map(|port| neighbors(port, now)).map(row).collect(),
+        Table::Evb => core.ports.iter().filter_map(|port| evb(core, port)).map(row).collect(),
+        Table::Vsi => core.ports.iter().flat_map(|port| vsis(core, port, now)).collect(),
+        Table::Ports => core.ports.iter().map(|port| row(port_row(port, dataplane))).collect(),
+        Table::Fdb => fdb(core, dataplane),
+    }
+}
+
+/// A value of ours as JSON; our types always serialize, so a failure is shown rather than hidden.
+pub(crate) fn row<T: Serialize>(value: T) -> Value {
+    serde_json::to_value(value).unwrap_or_else(|error| Value::String(error.to_string()))
+}
+
+/// One LLDP neighbour.
+#[derive(Serialize)]
+struct Neighbor {
+    port: String,
+    scope: lldp::Scope,
+    chassis: String,
+    port_id: String,
+    system_name: Option<String>,
+    system_description: Option<String>,
+    port_description: Option<String>,
+    capabilities: Option<lldp::basic::Capabilities>,
+    management: Vec<String>,
+    address: String,
+    ttl_s: u16,
+    expires_in_s: u64,
+    age_s: u64,
+    evb: bool,
+    organizational: Vec<String>,
+    unreadable: Vec<String>,
+}
+
+fn neighbors(port: &Port, now: Instant) -> Vec<Neighbor> {
+    port.agents
+        .iter()
+        .flat_map(|agent| agent.neighbors().map(move |n| (agent.config().scope, n)))
+        .map(|(scope, n)| {
+            let text = |text: &Option<lldp::basic::Text>| text.as_ref().map(ToString::to_string);
+            Neighbor {
+                port: port.interface.clone(),
+                scope,
+                chassis: n.msap().chassis.to_string(),
+                port_id: n.msap().port.to_string(),
+                system_name: text(&n.info.system_name),
+                system_description: text(&n.info.system_description),
+                port_description: text(&n.info.port_description),
+                capabilities: n.info.capabilities,
+                management: n.info.management_addresses.iter().map(ToString::to_string).collect(),
+                address: n.src.to_string(),
+                ttl_s: n.info.ttl,
+                expires_in_s: (n.expires - now).as_secs(),
+                age_s: (now - n.first_seen).as_secs(),
+                evb: n.org(EVB_TLV).is_some(),
+                organizational: n.info.org.iter().map(describe).collect(),
+                unreadable: n.faults.iter().map(ToString::to_string).collect(),
+            }
+        })
+        .collect()
+}
+
+/// EVB negotiation on one port.
+#[derive(Serialize)]
+struct Evb {
+    port: String,
+    role: &'static str,
+    relay: Option<hairpin::EdgeMode>,
+    neighbors: usize,
+    #[serde(flatten)]
+    status: Option<vdp::evb::Status>,
+    ecp: ecp::Stats,
+}
+
+fn evb(core: &Core, port: &Port) -> Option<Evb> {
+    let edge = port.edge.as_ref()?;
+    let station = matches!(edge.side, Side::Station { .. });
+    Some(Evb {
+        port: port.interface.clone(),
+        role: if station { "station" } else { "bridge" },
+        relay: station.then_some(core.relay),
+        neighbors: edge.neighbors,
+        status: edge.status,
+        ecp: *edge.ecp.stats(),
+    })
+}
+
+/// One VSI, as its machine sees it.
+#[derive(Serialize)]
+struct Vsi<M> {
+    port: String,
+    name: Option<String>,
+    interface: Option<String>,
+    profile: Option<String>,
+    gate: &'static str,
+    next_timer_in_ms: Option<u128>,
+    #[serde(flatten)]
+    machine: M,
+}
+
+fn vsis(core: &Core, port: &Port, now: Instant) -> Vec<Value> {
+    let Some(edge) = &port.edge else { return Vec::new() };
+    let in_ms = |at: Option<Instant>| at.map(|at| (at - now).as_millis());
+    let gate = |at: PortId, id: VsiId| if core.keys.contains_key(&(at, id)) { "open" } else { "shut" };
+    match &edge.side {
+        Side::Station { vdp, .. } => vdp
+            .vsis()
+            .map(|machine| {
+                let configured = core.configured_vsi(&machine.id);
+                row(Vsi {
+                    port: port.interface.clone(),
+                    name: configured.map(|(_, vsi)| vsi.name.clone()),
+                    interface: configured.map(|(_, vsi)| vsi.interface.clone()),
+                    profile: None,
+                    gate: gate(configured.map_or(port.id, |(vm, _)| vm), machine.id),
+                    next_timer_in_ms: in_ms(machine.next_timer),
+                    machine,
+                })
+            })
+            .collect(),
+        Side::Bridge { vdp, .. } => vdp
+            .vsis()
+            .map(|machine| {
+                let profile = core.vsidb.profile(machine.manager, machine.type_id, machine.version);
+                row(Vsi {
+                    port: port.interface.clone(),
+                    name: None,
+                    interface: None,
+                    profile: profile.map(|p| p.name.clone()),
+                    gate: gate(port.id, machine.id),
+                    next_timer_in_ms: in_ms(machine.next_timer),
+                    machine,
+                })
+            })
+            .collect(),
+    }
+}
+
+/// One port.
+#[derive(Serialize)]
+struct PortRow {
+    port: String,
+    kind: crate::port::PortKind,
+    #[serde(flatten)]
+    link: LinkRow,
+    carrier: Option<&'static str>,
+    fault: Option<String>,
+    #[serde(flatten)]
+    counters: Option<hairpin::PortCounters>,
+    ignored_control: crate::port::Ignored,
+    lldp: Vec<AgentRow>,
+}
+
+#[derive(Serialize)]
+struct LinkRow {
+    link: &'static str,
+    mac: Option<String>,
+    mtu: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct AgentRow {
+    scope: lldp::Scope,
+    #[serde(flatten)]
+    counters: lldp::Counters,
+}
+
+fn port_row(port: &Port, dataplane: &Dataplane) -> PortRow {
+    let link = match &port.link {
+        crate::input::Link::Absent => LinkRow { link: "absent", mac: None, mtu: None },
+        crate::input::Link::Present { up, mac, mtu, .. } => {
+            LinkRow { link: if *up { "up" } else { "down" }, mac: Some(mac.to_string()), mtu: Some(*mtu) }
+        }
+    };
+    PortRow {
+        port: port.interface.clone(),
+        kind: port.kind,
+        link,
+        carrier: dataplane.carrier(port.id),
+        fault: dataplane.fault(port.id),
+        counters: dataplane.counters(port.id),
+        ignored_control: port.ignored,
+        lldp: port
+            .agents
+            .iter()
+            .map(|agent| AgentRow { scope: agent.config().scope, counters: agent.counters().clone() })
+            .collect(),
+    }
+}
+
+/// One address the relay forwards by.
+#[derive(Serialize)]
+struct FdbRow {
+    mac: String,
+    vlan: u16,
+    port: String,
+    origin: hairpin::Origin,
+    age_s: u32,
+}
+
+fn fdb(core: &Core, dataplane: &Dataplane) -> Vec<Value> {
+    dataplane
+        .fdb()
+        .into_iter()
+        .map(|entry| {
+            row(FdbRow {
+                mac: entry.mac.to_string(),
+                vlan: entry.vid.get(),
+                port: core.interface(entry.port).to_owned(),
+                origin: entry.origin,
+                age_s: entry.age,
+            })
+        })
+        .collect()
+}
