@@ -1,0 +1,262 @@
+//! A station and a bridge over two ECP links and a wire that loses and doubles, under virtual time.
+
+use bytes::Bytes;
+use ecp::{Link, Subtype};
+use ether::{Instant, Vid, time::Duration, time::earliest};
+use proptest::prelude::*;
+
+use crate::{
+    Bridge, Command, FilterInfo, Hints, Station, Timing, TypeId, TypeVersion, VsiId,
+    bridge::{self, Answer, BridgeConfig},
+    filter::tests::{entry, filter},
+    station::{self, StationConfig, StationEvent, VsiRequest},
+};
+
+const LATENCY: Duration = Duration::from_millis(1);
+/// How long the type database takes.
+const LOOKUP: Duration = Duration::from_millis(5);
+/// Longer than any retry and any answer of the defaults takes.
+const LONG: Duration = Duration::from_secs(120);
+
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    Station,
+    Bridge,
+}
+
+struct World {
+    now: Instant,
+    station: Station,
+    bridge: Bridge,
+    links: [Link; 2],
+    /// Frames under way and answers of the database in the making, with the time they arrive.
+    frames: Vec<(Instant, End, Bytes)>,
+    answers: Vec<(Instant, VsiId, u64, Answer)>,
+    /// What becomes of the next frames: below `loss` it is lost, at 255 doubled.
+    fates: Vec<u8>,
+    next_fate: usize,
+    loss: u8,
+    /// Open gates at the station, and what the bridge lets pass.
+    gates: Vec<(VsiId, FilterInfo)>,
+    installed: Vec<(VsiId, FilterInfo)>,
+}
+
+impl World {
+    fn new(fates: Vec<u8>, loss: u8) -> Self {
+        let now = Instant::from_secs(10);
+        let timing = Timing::default();
+        let link = |first| Link::new(Subtype::Vdp, timing.ecp_params(), first, now);
+        let mut station = Station::new(StationConfig::default(), timing);
+        station.set_ready(now, true);
+        Self {
+            now,
+            station,
+            bridge: Bridge::new(BridgeConfig::default(), timing),
+            links: [link(0xfffe), link(77)],
+            frames: vec![],
+            answers: vec![],
+            fates,
+            next_fate: 0,
+            loss,
+            gates: vec![],
+            installed: vec![],
+        }
+    }
+
+    fn command(&mut self, n: u8, command: Command) {
+        let request = VsiRequest {
+            id: VsiId::local([n; 16]),
+            manager: "labmgr".parse().unwrap(),
+            type_id: TypeId::new(5).unwrap(),
+            version: TypeVersion(1),
+            filter: filter(&[entry(0, n + 1, 0, None)]),
+            command,
+            hints: Hints::default(),
+        };
+        self.station.command(self.now, request).unwrap();
+    }
+
+    fn send(&mut self, to: End, frame: Bytes) {
+        self.next_fate += 1;
+        let fate = self.fates[self.next_fate % self.fates.len()];
+        let copies = if fate < self.loss { 0 } else { 1 + usize::from(fate == 255 && self.loss > 0) };
+        self.frames.extend(vec![(self.now + LATENCY, to, frame); copies]);
+    }
+
+    /// Carries every output where it belongs until nobody has one.
+    fn settle(&mut self) {
+        let now = self.now;
+        loop {
+            let mut idle = true;
+            while let Some(output) = self.station.poll_output() {
+                idle = false;
+                match output {
+                    station::Output::Transmit(pdu) => self.links[0].send(now, pdu).unwrap(),
+                    station::Output::Event(StationEvent::Associated { id, filter }) => {
+                        self.gates.retain(|(open, _)| *open != id);
+                        self.gates.push((id, filter));
+                    }
+                    station::Output::Event(StationEvent::Gone { id, .. }) => {
+                        self.gates.retain(|(open, _)| *open != id)
+                    }
+                    station::Output::Event(_) => {}
+                }
+            }
+            while let Some(output) = self.bridge.poll_output() {
+                idle = false;
+                match output {
+                    bridge::Output::Transmit(pdu) => self.links[1].send(now, pdu).unwrap(),
+                    bridge::Output::Query(query) => {
+                        let mut entries = query.filter.entries().to_vec();
+                        entries.iter_mut().for_each(|e| e.vid = e.vid.or(Vid::new(100)));
+                        let answer = Answer::Accept { filter: filter(&entries) };
+                        self.answers.push((now + LOOKUP, query.id, query.serial, answer));
+                    }
+                    bridge::Output::Install { id, filter, .. } => {
+                        self.installed.retain(|(held, _)| *held != id);
+                        self.installed.push((id, filter));
+                    }
+                    bridge::Output::Remove { id, .. } => self.installed.retain(|(held, _)| *held != id),
+                    bridge::Output::Event(_) => {}
+                }
+            }
+            for (link, to) in [(0, End::Bridge), (1, End::Station)] {
+                while let Some(output) = self.links[link].poll_output() {
+                    idle = false;
+                    match output {
+                        ecp::Output::Transmit(frame) => self.send(to, frame),
+                        ecp::Output::Deliver(pdu) if link == 0 => self.station.handle_pdu(now, &pdu),
+                        ecp::Output::Deliver(pdu) => self.bridge.handle_pdu(now, &pdu),
+                        ecp::Output::Failed { payload, .. } if link == 0 => {
+                            self.station.ecp_failed(now, &payload)
+                        }
+                        ecp::Output::Failed { .. } | ecp::Output::Acknowledged { .. } => {}
+                    }
+                }
+            }
+            if idle {
+                return;
+            }
+        }
+    }
+
+    /// Lets `time` pass.
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            self.settle();
+            let timers = [
+                self.station.poll_timeout(),
+                self.bridge.poll_timeout(),
+                self.links[0].poll_timeout(),
+                self.links[1].poll_timeout(),
+                self.frames.iter().map(|(at, ..)| *at).min(),
+                self.answers.iter().map(|(at, ..)| *at).min(),
+            ];
+            match timers.into_iter().fold(None, earliest) {
+                Some(at) if at <= end => self.now = at.max(self.now),
+                _ => break,
+            }
+            let now = self.now;
+            for (_, to, frame) in self.frames.extract_if(.., |(at, ..)| *at <= now) {
+                self.links[usize::from(to == End::Bridge)].handle_pdu(now, &frame);
+            }
+            for (_, id, serial, answer) in self.answers.extract_if(.., |(at, ..)| *at <= now) {
+                self.bridge.answer(now, &id, serial, answer);
+            }
+            self.station.handle_timeout(now);
+            self.bridge.handle_timeout(now);
+            self.links.iter_mut().for_each(|link| link.handle_timeout(now));
+        }
+        self.now = end;
+    }
+
+    /// The bridge starts anew: it knows nothing, and starts with the same ECP number as before.
+    fn restart_bridge(&mut self) {
+        self.bridge = Bridge::new(BridgeConfig::default(), Timing::default());
+        self.links[1] = Link::new(Subtype::Vdp, Timing::default().ecp_params(), 77, self.now);
+        self.links[0].forget_peer();
+        self.installed.clear();
+        self.answers.clear();
+    }
+
+    /// Both ends agree on `count` associations, each with its VLAN.
+    fn agreed(&mut self, count: usize) -> bool {
+        self.gates.sort_by_key(|(id, _)| *id);
+        self.installed.sort_by_key(|(id, _)| *id);
+        self.gates == self.installed
+            && self.gates.len() == count
+            && self.gates.iter().all(|(_, filter)| filter.is_resolved())
+    }
+}
+
+#[test]
+fn a_life_without_losses() {
+    let mut world = World::new(vec![128], 0);
+    for n in 0..5 {
+        world.command(n, Command::PreAssociate);
+    }
+    world.run(Duration::from_secs(1));
+    assert!(world.agreed(0));
+    for n in 0..5 {
+        world.command(n, Command::Associate);
+    }
+    world.run(Duration::from_secs(60));
+    assert!(world.agreed(5));
+    assert!(world.station.stats().keep_alives >= 20);
+    assert_eq!(world.station.stats().timeouts, 0);
+    world.restart_bridge();
+    // The next keep-alive of each puts it back; the gate was never shut.
+    world.run(Duration::from_secs(11));
+    assert!(world.agreed(5));
+    assert_eq!(world.station.stats().failed, 0);
+    for n in 0..5 {
+        world.command(n, Command::DeAssociate);
+    }
+    world.run(Duration::from_secs(1));
+    assert!(world.agreed(0));
+    assert_eq!((world.station.vsis().count(), world.bridge.vsis().count()), (0, 0));
+    assert_eq!(world.station.history().gone().count(), 5);
+}
+
+#[test]
+fn a_bridge_that_withdraws_is_asked_again() {
+    let mut world = World::new(vec![128], 0);
+    world.command(0, Command::Associate);
+    world.run(Duration::from_secs(1));
+    world.bridge.release_all(world.now, bridge::Cause::Administrator);
+    world.run(Duration::from_millis(500));
+    assert!(world.agreed(0));
+    world.run(Duration::from_secs(2));
+    assert!(world.agreed(1));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever is lost or doubled meanwhile: once the wire is good again, both ends come to agree on what the
+    /// hypervisor wants, also after a restart of the bridge.
+    #[test]
+    fn a_bad_wire_heals(
+        fates in proptest::collection::vec(any::<u8>(), 1..300),
+        loss in 1u8..200,
+        script in proptest::collection::vec((0u8..4, any::<bool>(), 0u64..40_000), 1..12),
+        restart in any::<bool>(),
+    ) {
+        let mut world = World::new(fates, loss);
+        let mut wanted = [false; 4];
+        for (n, associate, wait) in script {
+            world.command(n, if associate { Command::Associate } else { Command::DeAssociate });
+            wanted[usize::from(n)] = associate;
+            world.run(Duration::from_millis(wait));
+        }
+        if restart {
+            world.restart_bridge();
+        }
+        world.loss = 0;
+        world.run(LONG);
+        let count = wanted.iter().filter(|w| **w).count();
+        prop_assert!(world.agreed(count), "{:?} {:?} {:?}", wanted, world.gates, world.installed);
+        prop_assert_eq!(world.station.vsis().count(), count);
+    }
+}
