@@ -59,6 +59,7 @@ impl Core {
                 interface,
                 kind,
                 link: Link::Absent,
+                known: false,
                 agents: Vec::new(),
                 edge: edge(&config, kind, random.random(), now),
                 ignored: Ignored::default(),
@@ -195,9 +196,10 @@ impl Core {
     fn handle_link(&mut self, now: Instant, id: PortId, link: Link) {
         let first_sequence = self.random.random();
         let Some(port) = self.ports.get_mut(id.index()) else { return };
-        if port.link == link {
+        if port.known && port.link == link {
             return;
         }
+        port.known = true;
         let (was, is) = (port.link.is_up(), link.is_up());
         let absent = link == Link::Absent;
         port.link = link;

@@ -44,6 +44,8 @@ pub(crate) struct Port {
     pub(crate) interface: String,
     pub(crate) kind: PortKind,
     pub(crate) link: Link,
+    /// Whether the kernel has been heard about it.
+    pub(crate) known: bool,
     /// Empty until the interface was seen: an LLDPDU names its address.
     pub(crate) agents: Vec<Agent>,
     pub(crate) edge: Option<Edge>,

@@ -15,7 +15,10 @@ use hairpin::{EdgeMode, PortId, VsiEntry, VsiFilter};
 use lldp::{Msap, NeighborEvent, OrgKey, Oui, Scope};
 use vdp::{
     FilterInfo, VsiId, bridge,
-    evb::{RelayState, Status},
+    evb::{
+        RelayState, Status,
+        tlv::{BridgeStatus, EvbTlv, StationStatus},
+    },
     station::{self, StationEvent},
 };
 
@@ -42,7 +45,7 @@ fn step(core: &mut Core, now: Instant, index: usize) -> bool {
     for agent in &mut port.agents {
         let scope = agent.config().scope;
         if let Some(output) = agent.poll_output() {
-            from_lldp(core, now, index, scope, output);
+            from_lldp(core, index, scope, output);
             return true;
         }
     }
@@ -74,7 +77,7 @@ fn step(core: &mut Core, now: Instant, index: usize) -> bool {
     true
 }
 
-fn from_lldp(core: &mut Core, now: Instant, index: usize, scope: Scope, output: lldp::Output) {
+fn from_lldp(core: &mut Core, index: usize, scope: Scope, output: lldp::Output) {
     match output {
         lldp::Output::Transmit(pdu) => transmit(core, index, scope.address(), EtherType::LLDP, &pdu),
         lldp::Output::Neighbor(what) => {
@@ -87,7 +90,7 @@ fn from_lldp(core: &mut Core, now: Instant, index: usize, scope: Scope, output: 
                 .and_then(|agent| agent.neighbor(subject(&what)?))
                 .and_then(|neighbor| neighbor.info.system_name.as_ref().map(ToString::to_string));
             if scope == Scope::NearestCustomer {
-                customer_neighbors(core, now, index);
+                customer_neighbors(core, index);
             }
             core.tell(Event::Neighbor { port: interface, scope, system_name, what });
         }
@@ -105,7 +108,7 @@ const fn subject(event: &NeighborEvent) -> Option<&Msap> {
 /// The set of customer-bridge neighbours changed: give EVB the TLV of the only one.
 ///
 /// An EVB link joins two ends; with more than one neighbour there is nobody to agree with (UNSURE-16).
-fn customer_neighbors(core: &mut Core, now: Instant, index: usize) {
+fn customer_neighbors(core: &mut Core, index: usize) {
     let Some(port) = core.ports.get_mut(index) else { return };
     let Some(agent) = port.customer_agent() else { return };
     let mut tlvs = agent.neighbors().map(|n| n.org(EVB_TLV).cloned());
@@ -115,7 +118,8 @@ fn customer_neighbors(core: &mut Core, now: Instant, index: usize) {
     let interface = port.interface.clone();
     let Some(edge) = &mut port.edge else { return };
     let crowd = neighbors > 1 && edge.neighbors != neighbors;
-    if neighbors == 0 && edge.neighbors > 0 {
+    // A peer that does not echo us has heard nothing yet: it is new, or has restarted with its sequence numbers.
+    if neighbors == 0 || remote.as_deref().is_some_and(|info| !echoes(edge, info)) {
         edge.ecp.forget_peer();
     }
     edge.neighbors = neighbors;
@@ -123,10 +127,17 @@ fn customer_neighbors(core: &mut Core, now: Instant, index: usize) {
         Side::Station { evb, .. } => evb.handle_remote(remote.as_deref()),
         Side::Bridge { evb, .. } => evb.handle_remote(remote.as_deref()),
     }
-    let _ = now;
     if crowd {
         core.tell(Event::EvbNotPointToPoint { port: interface, neighbors });
     }
+}
+
+/// Whether the peer's EVB TLV repeats anything of ours.
+fn echoes(edge: &Edge, info: &[u8]) -> bool {
+    EvbTlv::parse(info).is_ok_and(|tlv| match edge.side {
+        Side::Station { .. } => tlv.station != StationStatus::default(),
+        Side::Bridge { .. } => tlv.bridge != BridgeStatus::default(),
+    })
 }
 
 fn from_evb(core: &mut Core, now: Instant, index: usize, output: vdp::evb::Output) {
@@ -150,7 +161,10 @@ fn from_evb(core: &mut Core, now: Instant, index: usize, output: vdp::evb::Outpu
             edge.ecp.set_params(status.timing().ecp_params());
             match &mut edge.side {
                 Side::Station { vdp, .. } => vdp.set_timing(status.timing()),
-                Side::Bridge { vdp, .. } => vdp.set_timing(status.timing()),
+                Side::Bridge { vdp, .. } => {
+                    vdp.set_timing(status.timing());
+                    vdp.set_group_capable(status.groups);
+                }
             }
             offer_readiness(edge, now, up);
             core.tell(Event::Evb { port: interface, status });

@@ -70,6 +70,11 @@ impl Params {
     pub fn ack_timer(self) -> Duration {
         Duration::from_micros(10 << self.ack_timer_exponent.min(31))
     }
+
+    /// How long after a transmission its repetitions have all been sent and arrived.
+    fn repetitions_end(self) -> Duration {
+        self.ack_timer() * (u32::from(self.max_retries) + 2)
+    }
 }
 
 /// What the standard leaves to the implementation.
@@ -146,7 +151,7 @@ impl Link {
         }
         match header.operation {
             Operation::Ack => self.tx.handle_ack(now, header.sequence, &mut self.sink),
-            Operation::Request => self.handle_request(header, payload),
+            Operation::Request => self.handle_request(now, header, payload),
         }
     }
 
@@ -202,11 +207,12 @@ impl Link {
         }
     }
 
-    fn handle_request(&mut self, header: Header, payload: &[u8]) {
+    fn handle_request(&mut self, now: Instant, header: Header, payload: &[u8]) {
+        let patience = self.tx.params.repetitions_end();
         let Sink { outputs, stats } = &mut self.sink;
         acknowledge(header, outputs);
         stats.tx_acks += 1;
-        if self.rx.is_new(header.sequence) {
+        if self.rx.is_new(now, header.sequence, patience) {
             stats.rx_frames += 1;
             outputs.push_back(Output::Deliver(Bytes::copy_from_slice(payload)));
         } else {

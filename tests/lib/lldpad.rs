@@ -1,0 +1,110 @@
+//! lldpad, the other implementation of EVB, as a peer in a namespace.
+//!
+//! Two of them on one host collide on a shared-memory segment and a pid file, so each gets its own `/dev/shm`, no pid
+//! file and its own configuration. Its VDP role is fixed by its first second: it must stand in the configuration.
+
+use std::{process::Stdio, time::Duration};
+
+use crate::netns::{Netns, eventually};
+
+/// A running lldpad.
+pub struct Lldpad<'a> {
+    netns: &'a mut Netns,
+    interface: &'static str,
+    place: usize,
+}
+
+/// Which end of the EVB link it plays.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The hypervisor host.
+    Station,
+    /// The switch.
+    Bridge,
+}
+
+impl<'a> Lldpad<'a> {
+    /// Starts it on `interface`; `options` are lines of its EVB section such as `evbrrreq = true;`.
+    ///
+    /// # Panics
+    /// When it is not installed or does not answer.
+    pub fn start(netns: &'a mut Netns, interface: &'static str, role: Role, options: &str) -> Self {
+        let mode = if role == Role::Bridge { "bridge" } else { "station" };
+        let config = netns.file("lldpad.conf");
+        let text = format!(
+            "dcbx : {{ version = \"1.0\"; dcbx_version = 2; }};\n\
+             nearest_customer_bridge : {{ {interface} : {{ adminStatus = 3;\n\
+             tlvid0080c20d : {{ enableTx = true; evbmode = \"{mode}\"; {options} }};\n}}; }};\n"
+        );
+        std::fs::write(&config, text).expect("a writable configuration");
+        let log = std::fs::File::create(netns.file("lldpad.log")).expect("a writable log");
+        let mut command = netns.command("unshare");
+        let line = format!(
+            "mount -t tmpfs -o size=1m tmpfs /dev/shm && exec stdbuf -oL lldpad -p -t -V 7 -f {}",
+            config.display()
+        );
+        command.args(["-m", "sh", "-c", &line]).stdout(log.try_clone().expect("a log")).stderr(log);
+        command.stdin(Stdio::null());
+        let place = netns.spawn(command);
+        let peer = Self { netns, interface, place };
+        eventually(
+            "lldpad answers",
+            Duration::from_secs(10),
+            || peer.tool("lldptool", &["-p"]),
+            |a| a.trim().parse::<u32>().is_ok(),
+        );
+        eventually(
+            "lldpad has its VDP role",
+            Duration::from_secs(10),
+            || peer.log(),
+            |log| log.contains("vdp22_create"),
+        );
+        peer
+    }
+
+    /// Its log so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.netns.file("lldpad.log")).unwrap_or_default()
+    }
+
+    /// What it knows of its own (`neighbor` false) or its neighbour's EVB TLV.
+    #[must_use]
+    pub fn evb(&self, neighbor: bool) -> String {
+        let which: &[&str] = if neighbor { &["-t", "-n"] } else { &["-t"] };
+        self.tool("lldptool", &[which, &["-i", self.interface, "-g", "ncb", "-V", "evb"]].concat())
+    }
+
+    /// Asks it, as a station, for `command` (assoc, preassoc, deassoc …) of a VSI of type 5 version 1 of "labmgr".
+    pub fn vdptool(&self, command: &str, uuid: &str, filter: &str) -> String {
+        let settings = [
+            format!("mode={command}"),
+            "mgrid2=labmgr".to_owned(),
+            "typeid=5".to_owned(),
+            format!("uuid={uuid}"),
+            "typeidver=1".to_owned(),
+            "hints=none".to_owned(),
+            format!("filter={filter}"),
+        ];
+        let mut arguments = vec!["-i", self.interface, "-T", "-W", "-V", command];
+        for setting in &settings {
+            arguments.extend(["-c", setting]);
+        }
+        self.tool("vdptool", &arguments)
+    }
+
+    /// What it knows, as a station, of a VSI it asked `command` for.
+    #[must_use]
+    pub fn vsi(&self, command: &str, uuid: &str) -> String {
+        self.tool("vdptool", &["-i", self.interface, "-t", "-V", command, "-c", &format!("uuid={uuid}")])
+    }
+
+    /// Ends it as a crash would.
+    pub fn crash(self) {
+        self.netns.kill(self.place);
+    }
+
+    fn tool(&self, program: &str, arguments: &[&str]) -> String {
+        self.netns.attempt(program, arguments)
+    }
+}

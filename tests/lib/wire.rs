@@ -1,0 +1,308 @@
+//! A virtual wire: cores joined by cables that lose, repeat and reorder, under virtual time, from one seed.
+//!
+//! What happens is a heap of things due; nothing sleeps. The same seed plays the same run, and a suite that fails prints
+//! it. Beside each core stands the smallest data path there can be: it remembers what was opened and applies reflective
+//! relay at once.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+    time::Duration,
+};
+
+use ether::{Instant, MacAddr};
+use evbd::{Config, Core, Effect, Event, Input, Link, PortId};
+use hairpin::{EdgeMode, VsiEntry, VsiKey};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+/// How a cable treats frames.
+#[derive(Clone, Copy, Debug)]
+pub struct Faults {
+    /// Share of frames lost, 0 to 1.
+    pub loss: f64,
+    /// Share of frames that come twice, 0 to 1.
+    pub duplication: f64,
+    /// A frame takes 10 µs and up to this much longer, so that frames overtake one another.
+    pub jitter: Duration,
+}
+
+impl Faults {
+    /// A good cable.
+    pub const NONE: Self = Self { loss: 0.0, duplication: 0.0, jitter: Duration::ZERO };
+}
+
+/// One daemon without I/O and its data path.
+pub struct Machine {
+    config: Config,
+    core: Core,
+    /// Gates the core opened.
+    pub open: BTreeMap<VsiKey, VsiEntry>,
+    /// Ports that reflect.
+    pub reflective: BTreeMap<PortId, bool>,
+    /// What the edge relay does.
+    pub mode: EdgeMode,
+    /// Every event, with its time.
+    pub events: Vec<(Instant, Event)>,
+    /// Cable at each port.
+    cables: BTreeMap<PortId, usize>,
+    /// Counted up at each restart: what was due before concerns nobody.
+    life: u32,
+}
+
+/// Two ports and what joins them.
+struct Cable {
+    ends: [(usize, PortId); 2],
+    faults: Faults,
+    plugged: bool,
+}
+
+/// All machines, cables and what is due.
+pub struct Wire {
+    machines: Vec<Machine>,
+    cables: Vec<Cable>,
+    due: BinaryHeap<Reverse<(Instant, u64)>>,
+    things: BTreeMap<u64, Due>,
+    next: u64,
+    now: Instant,
+    random: StdRng,
+    /// Frames put on cables.
+    pub frames: u64,
+}
+
+enum Due {
+    Frame { cable: usize, machine: usize, port: PortId, frame: Vec<u8> },
+    Timeout { machine: usize, life: u32 },
+}
+
+impl Wire {
+    /// An empty wire whose chances follow `seed`.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            machines: Vec::new(),
+            cables: Vec::new(),
+            due: BinaryHeap::new(),
+            things: BTreeMap::new(),
+            next: 0,
+            now: Instant::from_secs(1),
+            random: StdRng::seed_from_u64(seed),
+            frames: 0,
+        }
+    }
+
+    /// Adds a machine with a TOML configuration; returns its number. Ports without a cable are up.
+    ///
+    /// # Panics
+    /// When the configuration is wrong.
+    pub fn machine(&mut self, toml: &str) -> usize {
+        let config = Config::parse("wire.toml", toml).unwrap_or_else(|e| panic!("{e:?}"));
+        let core = Core::new(config.clone(), self.random.random(), self.now);
+        let mode = core.relay();
+        self.machines.push(Machine {
+            config,
+            core,
+            open: BTreeMap::new(),
+            reflective: BTreeMap::new(),
+            mode,
+            events: Vec::new(),
+            cables: BTreeMap::new(),
+            life: 0,
+        });
+        self.machines.len() - 1
+    }
+
+    /// Joins two ports; [`Wire::power`] brings them up.
+    pub fn cable(&mut self, a: (usize, &str), b: (usize, &str), faults: Faults) -> usize {
+        let ends = [a, b].map(|(machine, interface)| (machine, self.machines[machine].port(interface)));
+        self.cables.push(Cable { ends, faults, plugged: true });
+        let number = self.cables.len() - 1;
+        for (machine, port) in ends {
+            self.machines[machine].cables.insert(port, number);
+        }
+        number
+    }
+
+    /// Brings all ports of a machine up.
+    pub fn power(&mut self, machine: usize) {
+        let ports: Vec<PortId> = self.machines[machine].core.ports().map(|(port, _, _)| port).collect();
+        for port in ports {
+            let up = self.machines[machine].cables.get(&port).is_none_or(|cable| self.cables[*cable].plugged);
+            self.link(machine, port, up);
+        }
+    }
+
+    /// Ends a machine as a crash does and starts it anew, with everything forgotten.
+    pub fn restart(&mut self, machine: usize) {
+        let seed = self.random.random();
+        let now = self.now;
+        let m = &mut self.machines[machine];
+        m.life += 1;
+        m.core = Core::new(m.config.clone(), seed, now);
+        m.open.clear();
+        m.reflective.clear();
+        m.mode = m.core.relay();
+        self.power(machine);
+    }
+
+    /// Pulls or plugs a cable; both ends notice.
+    pub fn plug(&mut self, cable: usize, plugged: bool) {
+        self.cables[cable].plugged = plugged;
+        for (machine, port) in self.cables[cable].ends {
+            self.link(machine, port, plugged);
+        }
+    }
+
+    /// Changes how a cable treats frames from now on.
+    pub fn weather(&mut self, cable: usize, faults: Faults) {
+        self.cables[cable].faults = faults;
+    }
+
+    /// Puts a frame on the wire as if it had come to a port.
+    pub fn inject(&mut self, machine: usize, interface: &str, frame: Vec<u8>) {
+        let port = self.machines[machine].port(interface);
+        self.input(machine, Input::Frame { port, frame });
+    }
+
+    /// Lets time pass until `done`, at most until `limit`; whether it was done.
+    pub fn run_until(&mut self, limit: Instant, mut done: impl FnMut(&Self) -> bool) -> bool {
+        loop {
+            if done(self) {
+                return true;
+            }
+            let Some(&Reverse((at, number))) = self.due.peek() else { return false };
+            if at > limit {
+                self.now = limit;
+                return false;
+            }
+            self.due.pop();
+            self.now = self.now.max(at);
+            let thing = self.things.remove(&number).expect("what is due is there");
+            self.happen(thing);
+        }
+    }
+
+    /// Lets `time` pass.
+    pub fn run_for(&mut self, time: Duration) {
+        let limit = self.now + time;
+        self.run_until(limit, |_| false);
+        self.now = limit;
+    }
+
+    /// Now.
+    #[must_use]
+    pub const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// A machine by number.
+    #[must_use]
+    pub fn get(&self, machine: usize) -> &Machine {
+        &self.machines[machine]
+    }
+
+    fn happen(&mut self, thing: Due) {
+        match thing {
+            Due::Frame { cable, machine, port, frame } => {
+                if self.cables[cable].plugged {
+                    self.input(machine, Input::Frame { port, frame });
+                }
+            }
+            Due::Timeout { machine, life } => {
+                let m = &self.machines[machine];
+                if m.life == life && m.core.poll_timeout().is_some_and(|at| at <= self.now) {
+                    self.input(machine, Input::Timeout);
+                }
+            }
+        }
+    }
+
+    fn link(&mut self, machine: usize, port: PortId, up: bool) {
+        let number = u8::try_from(machine).expect("few machines");
+        let mac = MacAddr::new(2, 0, 0, number, 0, port.0.to_be_bytes()[1]);
+        let ifindex = u32::from(port.0) + 1;
+        self.input(machine, Input::Link { port, link: Link::Present { up, mac, ifindex, mtu: 1500 } });
+    }
+
+    fn input(&mut self, machine: usize, input: Input) {
+        self.machines[machine].core.handle(self.now, input);
+        while let Some(effect) = self.machines[machine].core.poll_effect() {
+            let m = &mut self.machines[machine];
+            match effect {
+                Effect::Transmit { port, frame } => self.transmit(machine, port, &frame),
+                Effect::SwitchReflective { port, on } => {
+                    m.reflective.insert(port, on);
+                    m.core.handle(self.now, Input::ReflectiveApplied { port, on });
+                }
+                Effect::SwitchRelay(mode) => m.mode = mode,
+                Effect::OpenVsi { key, entry } => {
+                    m.open.insert(key, entry);
+                }
+                Effect::CloseVsi { key } => {
+                    m.open.remove(&key);
+                }
+                Effect::Event(event) => m.events.push((self.now, event)),
+            }
+        }
+        if let Some(at) = self.machines[machine].core.poll_timeout() {
+            let life = self.machines[machine].life;
+            self.push(at, Due::Timeout { machine, life });
+        }
+    }
+
+    fn transmit(&mut self, machine: usize, port: PortId, frame: &[u8]) {
+        let Some(&number) = self.machines[machine].cables.get(&port) else { return };
+        let cable = &self.cables[number];
+        let faults = cable.faults;
+        if !cable.plugged {
+            return;
+        }
+        let other = cable.ends.iter().find(|end| **end != (machine, port)).copied();
+        let Some((machine, port)) = other else { return };
+        self.frames += 1;
+        let copies = if self.random.random_bool(faults.loss) {
+            0
+        } else {
+            1 + u32::from(self.random.random_bool(faults.duplication))
+        };
+        for _ in 0..copies {
+            let late = self.random.random_range(Duration::ZERO..=faults.jitter);
+            let at = self.now + Duration::from_micros(10) + late;
+            self.push(at, Due::Frame { cable: number, machine, port, frame: frame.to_vec() });
+        }
+    }
+
+    fn push(&mut self, at: Instant, thing: Due) {
+        let number = self.next;
+        self.next += 1;
+        self.things.insert(number, thing);
+        self.due.push(Reverse((at, number)));
+    }
+}
+
+impl Machine {
+    /// The number of the port at `interface`.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn port(&self, interface: &str) -> PortId {
+        let found = self.core.ports().find(|(_, name, _)| *name == interface);
+        found.unwrap_or_else(|| panic!("no port {interface}")).0
+    }
+
+    /// Whether reflective relay is on at `interface`.
+    #[must_use]
+    pub fn reflects(&self, interface: &str) -> bool {
+        self.reflective.get(&self.port(interface)).copied().unwrap_or(false)
+    }
+
+    /// (address, VLAN) pairs that may pass at `interface`, in order.
+    #[must_use]
+    pub fn admitted(&self, interface: &str) -> Vec<(MacAddr, u16)> {
+        let port = self.port(interface);
+        let filters = self.open.values().filter(|entry| entry.port == port).flat_map(|entry| &entry.filters);
+        let mut pairs: Vec<_> = filters.filter_map(|f| Some((f.mac?, f.vid.get()))).collect();
+        pairs.sort();
+        pairs
+    }
+}
