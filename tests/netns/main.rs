@@ -172,6 +172,13 @@ fn lab_needs_root_and_says_so() {
     assert!(!output.status.success() && said.contains("root"), "{said}");
 }
 
+#[test]
+fn lab_needs_ip_and_says_so() {
+    let output = Command::new(evbd_program!()).arg("lab").env("PATH", "/nonexistent").output().expect("evbd starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("iproute2"), "{said}");
+}
+
 fn bridge_config() -> String {
     "role = \"bridge\"\n[[port]]\ninterface = \"b0\"\nkind = \"station\"\n\
      [[profile]]\nname = \"p\"\ntype = 1\nversion = 1\nvlans = [100]\n"
