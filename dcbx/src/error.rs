@@ -1,5 +1,6 @@
 //! What can be wrong with the DCBX TLVs and whose fault it is.
 
+use lldp::tlv::PeerTlvError;
 use serde::Serialize;
 
 /// Why a received TLV of IEEE 802.1Q cannot be used. The peer is to blame for every one of them.
@@ -35,24 +36,9 @@ pub struct TooManyApplications(pub usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum CeeError {
-    /// One octet is left where a header of two should be.
-    #[error("peer: sub-TLV header cut short at offset {offset}")]
-    HeaderCut {
-        /// Where the header starts.
-        offset: usize,
-    },
-    /// A sub-TLV runs past the end.
-    #[error("peer: sub-TLV of type {kind} at offset {offset} claims {length} octets, {left} are left")]
-    Overrun {
-        /// The type it names.
-        kind: u8,
-        /// Where its header starts.
-        offset: usize,
-        /// The length it claims.
-        length: usize,
-        /// The octets after its header.
-        left: usize,
-    },
+    /// The octets are not a sequence of sub-TLVs.
+    #[error(transparent)]
+    Tlv(#[from] PeerTlvError),
     /// A sub-TLV has fewer octets than fields for.
     #[error("peer: sub-TLV of type {kind} at offset {offset} has {length} octets, it needs {needed}")]
     Short {

@@ -4,10 +4,10 @@
 use core::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use lldp::tlv::{self, Tlv, TlvType, Tlvs};
 use nom::{
     IResult, Parser,
-    bytes::complete::take,
-    number::complete::{be_u16, be_u32, u8 as octet},
+    number::complete::{be_u32, u8 as octet},
 };
 use serde::{Serialize, Serializer};
 
@@ -147,20 +147,11 @@ pub(super) struct SubTlv<'a> {
 impl<'a> SubTlv<'a> {
     /// The sub-TLVs of `info` in order.
     pub(super) fn read_all(info: &'a [u8]) -> Result<Vec<Self>, CeeError> {
-        let mut all = Vec::new();
-        let mut rest = info;
-        while !rest.is_empty() {
-            let offset = info.len() - rest.len();
-            let (after, head) = header(rest).map_err(|_| CeeError::HeaderCut { offset })?;
-            let [high, _] = head.to_be_bytes();
-            let (kind, length) = (high >> 1, usize::from(head & LENGTH));
-            let left = after.len();
-            let (after, value) =
-                value(after, length).map_err(|_| CeeError::Overrun { kind, offset, length, left })?;
-            all.push(Self { kind, value, offset });
-            rest = after;
-        }
-        Ok(all)
+        let read = |sub| {
+            let Tlv { kind, value, offset } = sub?;
+            Ok(Self { kind: kind.get(), value, offset })
+        };
+        Tlvs::new(info).map(read).collect()
     }
 
     /// The subtype in the head of a feature; 0 where the sub-TLV is too short to have one.
@@ -216,19 +207,11 @@ pub(super) fn finish(buf: BytesMut) -> Result<Bytes, TooLong> {
     if buf.len() > MAX_INFO { Err(TooLong(buf.len())) } else { Ok(buf.freeze()) }
 }
 
-/// Appends a sub-TLV. The length of one beyond the nine bits is cut, which [`finish`] makes an error.
+/// Appends a sub-TLV. Of one too long to be written only the size is kept, which [`finish`] makes an error.
 fn put(buf: &mut BytesMut, kind: u8, value: &[u8]) {
-    let length = u16::try_from(value.len()).unwrap_or(LENGTH) & LENGTH;
-    buf.put_u16(u16::from(kind) << 9 | length);
-    buf.put_slice(value);
-}
-
-fn header(input: &[u8]) -> IResult<&[u8], u16> {
-    be_u16(input)
-}
-
-fn value(input: &[u8], length: usize) -> IResult<&[u8], &[u8]> {
-    take(length)(input)
+    if tlv::put(buf, TlvType::from_low_bits(kind), value).is_err() {
+        buf.put_bytes(0, tlv::HEADER + value.len());
+    }
 }
 
 /// Types of sub-TLVs that both dialects number alike.
@@ -240,8 +223,6 @@ pub(super) mod kind {
 
 /// The most octets of an organizational TLV after OUI and subtype.
 const MAX_INFO: usize = 507;
-/// The length bits of the header.
-const LENGTH: u16 = 0x01ff;
 /// Octets of the control sub-TLV, and of the head of a feature.
 const CONTROL: usize = 10;
 const FEATURE: usize = 4;

@@ -1,6 +1,7 @@
 //! Both TLVs by the vectors of a real lldpad, by truncation, by error and by properties.
 
 use bytes::{BufMut, BytesMut};
+use lldp::tlv::{PeerTlvError, TlvType};
 use proptest::prelude::*;
 
 use super::*;
@@ -248,8 +249,10 @@ fn every_truncation() {
                 // What is left is a shorter TLV.
                 Ok(read) => assert!(ends.contains(&len) && read == octets[..len]),
                 Err(CeeError::NoControl) => assert_eq!(len, 0),
-                Err(CeeError::HeaderCut { offset }) => assert_eq!((offset, len), (start, start + 1)),
-                Err(CeeError::Overrun { offset, left, .. }) => {
+                Err(CeeError::Tlv(PeerTlvError::HeaderCut { offset })) => {
+                    assert_eq!((offset, len), (start, start + 1))
+                }
+                Err(CeeError::Tlv(PeerTlvError::Overrun { offset, left, .. })) => {
                     assert_eq!((offset, left), (start, len - start - 2));
                 }
                 Err(other) => panic!("{other} at length {len}"),
@@ -267,8 +270,16 @@ fn each_error() {
         assert_eq!(CeeTlv::parse(&octets), Err(error), "{octets:x?}");
         assert_eq!(CinTlv::parse(&octets), Err(error), "{octets:x?}");
     };
-    both(with(&[6]), CeeError::HeaderCut { offset: 12 });
-    both(with(&[7, 0x55, 0]), CeeError::Overrun { kind: 3, offset: 12, length: 0x155, left: 1 });
+    both(with(&[6]), CeeError::Tlv(PeerTlvError::HeaderCut { offset: 12 }));
+    both(
+        with(&[7, 0x55, 0]),
+        CeeError::Tlv(PeerTlvError::Overrun {
+            kind: TlvType::from_low_bits(3),
+            offset: 12,
+            length: 0x155,
+            left: 1,
+        }),
+    );
     both(vec![], CeeError::NoControl);
     both(sub(99, &[1]), CeeError::NoControl);
     both(with(control), CeeError::Duplicate { kind: 1, offset: 12 });
