@@ -99,6 +99,14 @@ impl<'a> Lldpad<'a> {
         self.tool("vdptool", &["-i", self.interface, "-t", "-V", command, "-c", &format!("uuid={uuid}")])
     }
 
+    /// Runs a command in its namespace and returns what it printed.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn run(&self, program: &str, arguments: &[&str]) -> String {
+        self.netns.run(program, arguments)
+    }
+
     /// Ends it as a crash would.
     pub fn crash(self) {
         self.netns.kill(self.place);

@@ -1,1 +1,187 @@
-//! Fuzz targets.
+//! What may be done with any octets whatever: every decoder read and written, every engine driven by a script.
+//!
+//! Each target takes octets and asserts. The suite `decoders` runs them on mutated seeds, `fuzz/` under libFuzzer.
+//!
+//! Of what is read, what is written reads as the same again, and takes no more octets. Of engines, see [`script`].
+
+mod daemon;
+mod engines;
+mod script;
+
+use std::fmt::{Debug, Display};
+
+use bytes::Bytes;
+use cdcp::CdcpTlv;
+use dcbx::{cee, ieee};
+use ether::{FrameView, frame};
+use lldp::{Lldpdu, tlv};
+use vdp::{
+    Command, FilterInfo,
+    evb::tlv::EvbTlv,
+    tlv::{Association, Item, Vdpdu, Verdict},
+};
+
+/// What is done with octets.
+pub type Target = fn(&[u8]);
+
+/// All targets by name.
+pub const ALL: &[(&str, Target)] = &[
+    ("ether_frame", ether_frame),
+    ("lldp_tlv", lldp_tlv),
+    ("lldp_pdu", lldp_pdu),
+    ("evb_tlv", |octets| same_again(octets, EvbTlv::parse, EvbTlv::to_bytes)),
+    ("cdcp_tlv", |octets| same_again(octets, CdcpTlv::parse, CdcpTlv::to_bytes)),
+    ("port_extension_tlv", |octets| {
+        same_again(octets, pe::PortExtensionTlv::parse, pe::PortExtensionTlv::to_bytes);
+    }),
+    ("ets_configuration", |octets| {
+        same_again(octets, ieee::EtsConfiguration::parse, ieee::EtsConfiguration::to_bytes);
+    }),
+    ("ets_recommendation", |octets| {
+        same_again(octets, ieee::EtsRecommendation::parse, ieee::EtsRecommendation::to_bytes);
+    }),
+    ("pfc", |octets| same_again(octets, ieee::Pfc::parse, ieee::Pfc::to_bytes)),
+    ("application_priority", |octets| {
+        same_again(octets, ieee::ApplicationPriority::parse, ieee::ApplicationPriority::to_bytes);
+    }),
+    ("cee", |octets| same_again(octets, cee::CeeTlv::parse, |tlv| tlv.to_bytes().unwrap())),
+    ("cin", |octets| same_again(octets, cee::CinTlv::parse, |tlv| tlv.to_bytes().unwrap())),
+    ("ecp_header", ecp_header),
+    ("vdpdu", vdpdu),
+    ("lldp_agent", engines::lldp_agent),
+    ("ecp_link", engines::ecp_link),
+    ("vdp_station", engines::vdp_station),
+    ("vdp_bridge", engines::vdp_bridge),
+    ("core_station", daemon::core_station),
+    ("core_bridge", daemon::core_bridge),
+    ("relay", daemon::relay),
+];
+
+/// Runs the target `name`.
+///
+/// # Panics
+/// When there is none of that name, and when the octets show a fault.
+pub fn run(name: &str, octets: &[u8]) {
+    let (_, target) = ALL.iter().find(|(known, _)| *known == name).expect("a target of that name");
+    target(octets);
+}
+
+fn ether_frame(octets: &[u8]) {
+    let Ok(view) = FrameView::parse(octets) else { return };
+    let tag = view.tag.map(ether::Tag::to_bytes);
+    let mut again = frame::build(view.dst, view.src, view.ethertype, view.payload);
+    again.truncate(frame::HEADER + view.payload.len());
+    again.splice(12..12, tag.into_iter().flatten());
+    assert_eq!(again, octets);
+}
+
+fn lldp_tlv(octets: &[u8]) {
+    let (mut again, mut cut) = (Vec::new(), false);
+    for tlv in tlv::Tlvs::new(octets) {
+        assert!(!cut, "a TLV after an error");
+        let Ok(tlv) = tlv else {
+            cut = true;
+            continue;
+        };
+        assert_eq!(tlv.offset, again.len());
+        tlv::put(&mut again, tlv.kind, tlv.value).unwrap();
+    }
+    assert!(octets.starts_with(&again) && (cut || again.len() == octets.len()));
+}
+
+fn lldp_pdu(octets: &[u8]) {
+    let Ok(received) = Lldpdu::parse(octets) else { return };
+    let pdu = received.pdu;
+    in_words(&pdu);
+    serde_json::to_string(&pdu).unwrap();
+    received.faults.iter().for_each(in_words);
+    let whole = pdu.emit(usize::MAX);
+    assert!(whole.omitted == 0 && whole.octets.len() <= octets.len() + tlv::HEADER);
+    assert_eq!(
+        Lldpdu::parse(&whole.octets).map(|again| (again.pdu, again.faults)),
+        Ok((pdu.clone(), vec![]))
+    );
+    let least = Lldpdu::new(pdu.msap.clone(), pdu.ttl).emit(0).octets.len();
+    for max in [0, 64, 300, lldp::pdu::MAX_LEN] {
+        let emitted = pdu.emit(max);
+        assert!(emitted.octets.len() <= max.max(least));
+        let again = Lldpdu::parse(&emitted.octets).unwrap();
+        assert_eq!((again.pdu.msap, again.pdu.ttl, again.faults), (pdu.msap.clone(), pdu.ttl, vec![]));
+    }
+}
+
+/// The value of an organizational TLV: what is read is written, no longer than it was, and reads as the same.
+fn same_again<T, E>(octets: &[u8], parse: fn(&[u8]) -> Result<T, E>, write: impl Fn(&T) -> Bytes)
+where
+    T: Debug + Display + PartialEq,
+    E: Debug + Display + PartialEq,
+{
+    let octets = &octets[..octets.len().min(lldp::OrgTlv::MAX)];
+    let tlv = match parse(octets) {
+        Ok(tlv) => tlv,
+        Err(fault) => return in_words(&fault),
+    };
+    in_words(&tlv);
+    let again = write(&tlv);
+    assert!(again.len() <= octets.len(), "{} octets became {}", octets.len(), again.len());
+    assert_eq!(parse(&again), Ok(tlv));
+}
+
+fn ecp_header(octets: &[u8]) {
+    let Ok((header, rest)) = ecp::Header::parse(octets) else {
+        assert!(ecp::peek_subtype(octets).is_err());
+        return;
+    };
+    assert_eq!(ecp::peek_subtype(octets), Ok(header.subtype));
+    let mut again = Vec::new();
+    header.put(&mut again);
+    again.extend_from_slice(rest);
+    assert_eq!(ecp::Header::parse(&again), Ok((header, rest)));
+    assert_eq!(again, octets);
+}
+
+fn vdpdu(octets: &[u8]) {
+    let pdu = match Vdpdu::parse(octets) {
+        Ok(pdu) => pdu,
+        Err(fault) => return in_words(&fault),
+    };
+    assert_eq!(pdu.manager.to_string().parse(), Ok(pdu.manager));
+    let again = pdu.to_bytes().unwrap();
+    assert!(again.len() <= octets.len() + tlv::HEADER);
+    assert_eq!(Vdpdu::parse(&again).as_ref(), Ok(&pdu));
+    let bare = |item: &Item| matches!(item, Item::Association(Association { filter: None, .. }));
+    if !pdu.items.iter().any(bare) {
+        // Bits without a meaning aside, nothing is left out.
+        assert_eq!(shape(&again), shape(octets));
+    }
+    for item in pdu.items {
+        match item {
+            Item::Association(Association { id, filter, .. }) => {
+                assert_eq!(id.to_string().parse(), Ok(id));
+                let Some(filter) = filter else { continue };
+                assert!(filter.covers(&filter) && filter.entries().len() <= filter.format().max_entries());
+                assert_eq!(FilterInfo::new(filter.entries().to_vec()).as_ref(), Ok(&filter));
+                let text = serde_json::to_string(&filter).unwrap();
+                assert_eq!(serde_json::from_str::<FilterInfo>(&text).unwrap(), filter);
+            }
+            Item::Malformed(bad) => {
+                in_words(&bad.error);
+                let refused = Verdict { keep: false, hard: true, error: bad.error.code() };
+                let items: Vec<_> = bad.answer(Command::DeAssociate, refused).into_iter().collect();
+                let answer = Vdpdu { manager: pdu.manager, items }.to_bytes().unwrap();
+                Vdpdu::parse(&answer).unwrap();
+            }
+            Item::Organizational { .. } | Item::Unknown { .. } => {}
+        }
+    }
+}
+
+/// Type and length of every TLV before the End TLV.
+fn shape(pdu: &[u8]) -> Vec<(u8, usize)> {
+    let tlvs = tlv::Tlvs::new(pdu).map_while(Result::ok).map(|tlv| (tlv.kind.get(), tlv.value.len()));
+    tlvs.take_while(|(kind, _)| *kind != 0).collect()
+}
+
+fn in_words(value: &(impl Debug + Display)) {
+    assert!(!value.to_string().is_empty() && !format!("{value:?}").is_empty());
+}

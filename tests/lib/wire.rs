@@ -1,8 +1,8 @@
 //! A virtual wire: cores joined by cables that lose, repeat and reorder, under virtual time, from one seed.
 //!
 //! What happens is a heap of things due; nothing sleeps. The same seed plays the same run, and a suite that fails prints
-//! it. Beside each core stands the smallest data path there can be: it remembers what was opened and applies reflective
-//! relay at once.
+//! it. Beside each core stands the smallest data path there can be: it remembers what was opened, applies reflective
+//! relay at once, and sends probes of reflective relay back where it is on and their source admitted.
 
 use std::{
     cmp::Reverse,
@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use ether::{Instant, MacAddr};
+use ether::{EtherType, FrameView, Instant, MacAddr};
 use evbd::{Config, Core, Effect, Event, Input, Link, PortId};
 use hairpin::{EdgeMode, VsiEntry, VsiKey};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -41,6 +41,8 @@ pub struct Machine {
     pub reflective: BTreeMap<PortId, bool>,
     /// What the edge relay does.
     pub mode: EdgeMode,
+    /// Sends no probe back, whatever it says.
+    pub liar: bool,
     /// Every event, with its time.
     pub events: Vec<(Instant, Event)>,
     /// Cable at each port.
@@ -104,6 +106,7 @@ impl Wire {
             open: BTreeMap::new(),
             reflective: BTreeMap::new(),
             mode,
+            liar: false,
             events: Vec::new(),
             cables: BTreeMap::new(),
             life: 0,
@@ -144,6 +147,20 @@ impl Wire {
         self.power(machine);
     }
 
+    /// Gives a running machine another configuration; its new ports come up.
+    ///
+    /// # Panics
+    /// When the configuration is wrong.
+    pub fn reload(&mut self, machine: usize, toml: &str) {
+        let before: Vec<PortId> = self.machines[machine].core.ports().map(|(port, _, _)| port).collect();
+        self.machines[machine].config = Config::parse("wire.toml", toml).unwrap_or_else(|e| panic!("{e:?}"));
+        self.input(machine, Input::Reload { config: toml.to_owned() });
+        let after: Vec<PortId> = self.machines[machine].core.ports().map(|(port, _, _)| port).collect();
+        for port in after.into_iter().filter(|port| !before.contains(port)) {
+            self.link(machine, port, true);
+        }
+    }
+
     /// Pulls or plugs a cable; both ends notice.
     pub fn plug(&mut self, cable: usize, plugged: bool) {
         self.cables[cable].plugged = plugged;
@@ -155,6 +172,11 @@ impl Wire {
     /// Changes how a cable treats frames from now on.
     pub fn weather(&mut self, cable: usize, faults: Faults) {
         self.cables[cable].faults = faults;
+    }
+
+    /// Lets a machine lie about reflective relay, or repent.
+    pub fn lie(&mut self, machine: usize, liar: bool) {
+        self.machines[machine].liar = liar;
     }
 
     /// Puts a frame on the wire as if it had come to a port.
@@ -202,8 +224,11 @@ impl Wire {
 
     fn happen(&mut self, thing: Due) {
         match thing {
-            Due::Frame { cable, machine, port, frame } => {
-                if self.cables[cable].plugged {
+            Due::Frame { cable, .. } if !self.cables[cable].plugged => {}
+            Due::Frame { machine, port, frame, .. } => {
+                if self.machines[machine].sends_back(port, &frame) {
+                    self.transmit(machine, port, &frame);
+                } else {
                     self.input(machine, Input::Frame { port, frame });
                 }
             }
@@ -290,10 +315,34 @@ impl Machine {
         found.unwrap_or_else(|| panic!("no port {interface}")).0
     }
 
+    /// The interfaces of its ports.
+    #[must_use]
+    pub fn ports(&self) -> Vec<String> {
+        self.core.ports().map(|(_, interface, _)| interface.to_owned()).collect()
+    }
+
     /// Whether reflective relay is on at `interface`.
     #[must_use]
     pub fn reflects(&self, interface: &str) -> bool {
-        self.reflective.get(&self.port(interface)).copied().unwrap_or(false)
+        self.reflects_at(self.port(interface))
+    }
+
+    fn reflects_at(&self, port: PortId) -> bool {
+        self.reflective.get(&port).copied().unwrap_or(false)
+    }
+
+    /// Whether a frame is a probe that leaves by the port it came in on.
+    fn sends_back(&self, port: PortId, frame: &[u8]) -> bool {
+        let Ok(FrameView { src, tag, ethertype: EtherType::PROBE, .. }) = FrameView::parse(frame) else {
+            return false;
+        };
+        let vid = tag.and_then(|tag| tag.vid);
+        let here = |entry: &&VsiEntry| entry.port == port;
+        let mut filters = self.open.values().filter(here).flat_map(|entry| &entry.filters);
+        self.config.bridge().is_some()
+            && !self.liar
+            && self.reflects_at(port)
+            && filters.any(|filter| filter.mac == Some(src) && Some(filter.vid) == vid)
     }
 
     /// (address, VLAN) pairs that may pass at `interface`, in order.

@@ -8,7 +8,7 @@ use vdp::{
 };
 
 /// `mode b:[bgid rrcap rrctr] s:[sgid rrreq rrstat] R/RTE RWD RKA`, a value taken over marked with `*`.
-pub fn evb(tlv: &EvbTlv) -> String {
+pub(crate) fn evb(tlv: &EvbTlv) -> String {
     let flag = |set: bool, name: &'static str| set.then_some(name);
     let list = |flags: &[Option<&str>]| flags.iter().flatten().copied().collect::<Vec<_>>().join(" ");
     let EvbTlv { bridge, station, .. } = tlv;
@@ -34,7 +34,7 @@ pub fn evb(tlv: &EvbTlv) -> String {
 }
 
 /// `request 7 of Vdp`.
-pub fn ecp(header: &Header) -> String {
+pub(crate) fn ecp(header: &Header) -> String {
     let operation = match header.operation {
         Operation::Request => "request",
         Operation::Ack => "ack",
@@ -43,7 +43,7 @@ pub fn ecp(header: &Header) -> String {
 }
 
 /// The items of a VDPDU whose manager is `manager`, one each.
-pub fn vdp(pdu: &Vdpdu, manager: &str) -> Vec<String> {
+pub(crate) fn vdp(pdu: &Vdpdu, manager: &str) -> Vec<String> {
     assert_eq!(pdu.manager, manager.parse::<ManagerId>().unwrap());
     assert_eq!(pdu.manager.to_string(), manager);
     pdu.items.iter().map(item).collect()

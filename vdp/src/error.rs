@@ -1,4 +1,4 @@
-//! What can be wrong with a VDPDU and its TLVs, and the error codes of VDP in words [Q 41.2.2].
+//! What can be wrong with a VDPDU and its TLVs, and the error codes of VDP in words [Q 41.2.3].
 
 use lldp::tlv::PeerTlvError;
 use serde::Serialize;

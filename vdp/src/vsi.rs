@@ -180,7 +180,7 @@ impl FromStr for VsiId {
     }
 }
 
-/// The VSI manager identifier [Q 41.2.1]: opaque, compared bytewise; all zero means the bridge's default manager.
+/// The VSI manager identifier [Q 41.1.3]: opaque, compared bytewise; all zero means the bridge's default manager.
 ///
 /// As text: an IPv4 address (mapped), an IPv6 address, one to sixteen printable ASCII characters (left aligned, zero
 /// filled), or `0x` and 32 hex digits.
@@ -269,7 +269,7 @@ impl FromStr for ManagerId {
     }
 }
 
-/// The type of a VSI: what its manager calls a set of properties, 24 bits [Q 41.2.3].
+/// The type of a VSI: what its manager calls a set of properties, 24 bits [Q 41.2.4].
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub struct TypeId(u32);
@@ -328,7 +328,7 @@ impl fmt::Debug for TypeId {
     }
 }
 
-/// The edition of a VSI type [Q 41.2.4].
+/// The edition of a VSI type [Q 41.2.5].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TypeVersion(pub u8);

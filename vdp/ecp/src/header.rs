@@ -1,4 +1,4 @@
-//! The ECPDU header [Q 43.3]: version, operation, subtype and sequence number in four octets.
+//! The ECPDU header [Q 43]: version, operation, subtype and sequence number in four octets.
 
 use bytes::BufMut;
 use nom::{Parser, number::complete::be_u16};

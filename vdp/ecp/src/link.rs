@@ -1,4 +1,4 @@
-//! One ECP instance: both machines of [Q 43.4] for one subtype on one port.
+//! One ECP instance: both machines of [Q 43.3] for one subtype on one port.
 //!
 //! UNSURE-10: the standard may mean one instance per port; evbd runs one per (port, subtype), so that a slow upper
 //! layer does not block another. A peer with a single instance sees two request streams with their own numbers, and
@@ -47,7 +47,7 @@ pub enum Output {
     },
 }
 
-/// The negotiated parameters [Q 43.4, D.2.12].
+/// The negotiated parameters [Q 43.3, D.2.12].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Params {
     /// R: how often a request is sent again after its first transmission, 0..=7.
@@ -171,7 +171,7 @@ impl Link {
         self.sink.outputs.pop_front()
     }
 
-    /// The link went down and came back [Q 43.4, BEGIN or not portEnabled]: the outstanding request and the queue come
+    /// The link went down and came back [Q 43.3, BEGIN or not portEnabled]: the outstanding request and the queue come
     /// back as [`Output::Failed`], the next request carries `first_sequence`, the peer's last number is forgotten.
     pub fn reset(&mut self, now: Instant, first_sequence: u16) {
         self.tx.reset(now, Seq::first(first_sequence), &mut self.sink);

@@ -1,4 +1,4 @@
-//! The receive machine [Q 43.4]: acknowledge everything, deliver what is new.
+//! The receive machine [Q 43.3]: acknowledge everything, deliver what is new.
 
 use ether::{Instant, time::Duration};
 
@@ -13,7 +13,7 @@ pub(crate) struct Receiver {
 impl Receiver {
     /// Whether request `sequence` is new. The first request after [`Receiver::forget`] always is.
     ///
-    /// DEVIATES [Q 43.4]: the number is remembered for `patience`, in which the peer's repetitions must have come, and
+    /// DEVIATES [Q 43.3]: the number is remembered for `patience`, in which the peer's repetitions must have come, and
     /// not for ever. A peer that restarts unnoticed and begins with the number it last used, as lldpad does, would
     /// otherwise be acknowledged and not heard.
     pub(crate) fn is_new(&mut self, now: Instant, sequence: Seq, patience: Duration) -> bool {

@@ -1,4 +1,4 @@
-//! The transmit machine [Q 43.4]: one request outstanding, retransmitted until acknowledged or given up.
+//! The transmit machine [Q 43.3]: one request outstanding, retransmitted until acknowledged or given up.
 
 use std::collections::VecDeque;
 

@@ -1,0 +1,160 @@
+//! Seeds: the vectors, cut out of what they stand in, and short scripts around them.
+
+use dcbx::{cee, ieee};
+use ether::{EtherType, FrameView};
+use lldp::{Lldpdu, Oui};
+
+use crate::file;
+
+/// What the vectors are made of.
+pub(crate) struct Seeds {
+    frames: Vec<Vec<u8>>,
+    lldpdus: Vec<Vec<u8>>,
+    ecpdus: Vec<Vec<u8>>,
+    vdpdus: Vec<Vec<u8>>,
+}
+
+impl Seeds {
+    pub(crate) fn of_vectors() -> Self {
+        let spec = file::read(include_str!("../vectors/qbg.txt"));
+        let lldpad = file::read(include_str!("../vectors/lldpad.txt"));
+        let mut seeds = Self { frames: vec![], lldpdus: vec![], ecpdus: vec![], vdpdus: vec![] };
+        for octets in spec.into_values().chain(lldpad.into_values()) {
+            match FrameView::parse(&octets) {
+                Ok(view) if view.ethertype == EtherType::LLDP => seeds.lldpdus.push(view.payload.to_vec()),
+                Ok(view) if view.ethertype == EtherType::ECP => seeds.ecpdus.push(view.payload.to_vec()),
+                // A header of ECP.
+                _ if octets.len() == 4 => {
+                    seeds.ecpdus.push(octets);
+                    continue;
+                }
+                // A TLV: either protocol may be asked to read it.
+                _ => {
+                    seeds.lldpdus.push([MANDATORY, &octets, &[0, 0]].concat());
+                    seeds.vdpdus.push([MANAGER, &octets, &[0, 0]].concat());
+                    continue;
+                }
+            }
+            seeds.frames.push(octets);
+        }
+        seeds.vdpdus.extend(seeds.ecpdus.iter().filter(|pdu| pdu.len() > 4).map(|pdu| pdu[4..].to_vec()));
+        seeds
+    }
+
+    /// Those of the target `name`.
+    pub(crate) fn of(&self, name: &str) -> Vec<Vec<u8>> {
+        match name {
+            "ether_frame" => {
+                let tagged = |f: &Vec<u8>| [&f[..12], &[0x81, 0, 0x60, 0x64], &f[12..]].concat();
+                self.frames.iter().flat_map(|f| [f.clone(), tagged(f)]).collect()
+            }
+            "lldp_tlv" | "lldp_pdu" => self.lldpdus.clone(),
+            "evb_tlv" => self.infos(Oui::IEEE_802_1.0, 0x0d),
+            "cdcp_tlv" => self.infos(cdcp::OUI, cdcp::SUBTYPE),
+            // No vector has one.
+            "port_extension_tlv" => vec![vec![2; 13]],
+            "ets_configuration" => self.infos(ieee::OUI, ieee::EtsConfiguration::SUBTYPE),
+            "ets_recommendation" => self.infos(ieee::OUI, ieee::EtsRecommendation::SUBTYPE),
+            "pfc" => self.infos(ieee::OUI, ieee::Pfc::SUBTYPE),
+            "application_priority" => self.infos(ieee::OUI, ieee::ApplicationPriority::SUBTYPE),
+            "cee" => self.infos(cee::OUI, cee::CeeTlv::SUBTYPE),
+            "cin" => self.infos(cee::OUI, cee::CinTlv::SUBTYPE),
+            "ecp_header" => self.ecpdus.clone(),
+            "vdpdu" => self.vdpdus.clone(),
+            // Up; an LLDPDU, from each of two; what is due, twice.
+            "lldp_agent" => scripts(&[1, 1], &[0, 7], &self.lldpdus, &[3, 3]),
+            // A request, what is due, its acknowledgement; an ECPDU.
+            "ecp_link" => scripts(&[0, 9, 1, 2, 8, 8, 3, 5], &[0], &self.ecpdus, &[1, 1, 8, 3, 3, 3, 3]),
+            // Ready, an Associate, granted, a keep-alive, granted; a VDPDU; other filters for the same VSI, the first
+            // refused and the old one kept; another VSI, refused for good, then de-associated.
+            "vdp_station" => scripts(
+                &[0, 4, 1, 1, 0, 1, 0, 5, 0x40, 3, 5, 0],
+                &[0],
+                &self.vdpdus,
+                &[
+                    1, 0, 5, 0, 5, 0x22, 1, 0, 5, 0, 5, 0x40, 3, 5, 0x22, 1, 1, 0, 0, 5, 0x12, 3, 3, 1, 1, 0,
+                    1, 5, 0,
+                ],
+            ),
+            // An Associate, granted, a keep-alive; a VDPDU, granted; another Associate, what is due.
+            "vdp_bridge" => scripts(
+                &[8, 1, 1, 0, 1, 0, 4, 0, 0, 1, 0, 1, 0],
+                &[0],
+                &self.vdpdus,
+                &[4, 0, 0, 1, 1, 4, 0, 3, 3, 1, 0, 0, 2, 4, 0, 3, 4, 0, 0, 3],
+            ),
+            // Of each of four configurations: uplink and VM up, a bridge that reflects, what is due, an Associate granted,
+            // probes that come back, the other VM; a frame; the bridge falls silent, a VM goes.
+            "core_station" => (0..4)
+                .flat_map(|config| {
+                    scripts(
+                        &[
+                            config, 6, 0, 1, 1, 6, 1, 1, 2, 2, 0, 9, 121, 3, 7, 0x6e, 0x54, 0x14, 5, 0, 0, 9,
+                            0x40, 10, 0, 9, 0, 10, 0, 6, 2, 1, 3, 9, 0, 9, 0, 5, 0, 0, 10, 0x40,
+                        ],
+                        &[0, 0],
+                        &self.frames,
+                        &[
+                            9, 0, 10, 0, 5, 0, 0, 11, 0x42, 9, 0, 8, 0, 255, 20, 9, 0, 9, 0, 6, 1, 2, 0, 9,
+                            0, 9, 0,
+                        ],
+                    )
+                })
+                .collect(),
+            // Likewise: ports up, a station that asks for reflection, which is switched on, an Associate; a frame; another
+            // VSI on the other port, the station de-associates the first, a port goes.
+            "core_bridge" => (0..4)
+                .flat_map(|config| {
+                    scripts(
+                        &[
+                            config, 6, 0, 1, 1, 6, 1, 1, 2, 6, 2, 1, 3, 2, 0, 9, 121, 0, 7, 0x6e, 0x94, 0x14,
+                            7, 0, 1, 4, 0, 0, 1, 0, 1, 0, 9, 0, 5, 0, 0, 2, 0,
+                        ],
+                        &[0, 0],
+                        &self.frames,
+                        &[9, 0, 4, 1, 0, 3, 1, 3, 0, 9, 0, 4, 0, 0, 2, 0, 0, 1, 0, 6, 1, 2, 0, 9, 0, 9, 0],
+                    )
+                })
+                .collect(),
+            // A bridge port that reflects, a VSI on it, frames; then as an edge relay.
+            "relay" => (0..6)
+                .flat_map(|kind| {
+                    scripts(
+                        &[
+                            kind, 4, 1, 2, 1, 2, 5, 1, 0, 0, 3, 1, 2, 0, 5, 2, 1, 1, 4, 1, 2, 3, 2, 4, 1, 2,
+                            0, 1, 1, 4, 3, 0, 1, 1, 3, 4, 0,
+                        ],
+                        &[0, 1],
+                        &self.frames,
+                        &[1, 0, 3, 4, 5, 0, 2, 1, 2, 0, 4, 0, 8, 0, 30, 6, 0, 0, 1, 1, 3, 4, 0],
+                    )
+                })
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What the organizational TLVs of this key say.
+    fn infos(&self, oui: [u8; 3], subtype: u8) -> Vec<Vec<u8>> {
+        let pdus = self.lldpdus.iter().filter_map(|payload| Lldpdu::parse(payload).ok());
+        let tlvs = pdus.flat_map(|received| received.pdu.org);
+        let ours = tlvs.filter(|tlv| (tlv.key().oui, tlv.key().subtype) == (Oui(oui), subtype));
+        ours.map(|tlv| tlv.info().to_vec()).collect()
+    }
+}
+
+/// One script for each of `strings`, and one with all of them: `before`, then `step` with the string, then `after`.
+fn scripts(before: &[u8], step: &[u8], strings: &[Vec<u8>], after: &[u8]) -> Vec<Vec<u8>> {
+    let told = |string: &Vec<u8>| {
+        let length = (0x8000 | u16::try_from(string.len()).unwrap()).to_be_bytes();
+        [step, &length, string, after].concat()
+    };
+    let each = strings.iter().map(|string| [before, &told(string)].concat());
+    let all = strings.iter().flat_map(told);
+    each.chain([before.iter().copied().chain(all).collect()]).collect()
+}
+
+/// Chassis ID, port ID and TTL of an LLDPDU.
+const MANDATORY: &[u8] = &[2, 7, 4, 2, 0, 0, 0, 0x0a, 1, 4, 7, 3, 2, 0, 0, 0, 0x0a, 1, 6, 2, 0, 121];
+/// The VSI manager ID of a VDPDU.
+const MANAGER: &[u8] = &[0x0a, 16, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];

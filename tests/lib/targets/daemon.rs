@@ -1,0 +1,349 @@
+//! The whole daemon and the relay, driven by a script. What the daemon opens, the relay's control must take.
+
+use bytes::BytesMut;
+use ecp::{Header, Operation, Seq, Subtype};
+use ether::{EtherType, FrameView, Instant, MacAddr, Pcp, Tag, Vid, frame, mac, time::Duration};
+use evbd::{Config, Core, Effect, Input, Link, PortKind};
+use hairpin::{
+    Control, DropReason, EdgeMode, Frame, Limits, Outcome, PortConfig, PortId, Relay, RelayKind, Role,
+    Verdict, VsiEntry, VsiFilter, VsiKey,
+};
+use lldp::{ChassisId, Lldpdu, Msap, OrgKey, OrgTlv, Oui, Scope};
+use vdp::{ManagerId, tlv::Vdpdu};
+
+use super::{
+    engines::{answer, association, pdu},
+    script::{Script, ahead, drained, due},
+};
+
+pub(super) fn core_station(octets: &[u8]) {
+    play(
+        octets,
+        [
+            "",
+            "on_peer_loss = \"release\"\nfallback = \"isolate\"\nprobe_interval = 1\n",
+            "mode = \"vepa\"\nfallback = \"hold\"\nmanual = true\nack_timer_exponent = 0\n",
+            "mode = \"private\"\nresource_wait_exponent = 0\nkeep_alive_exponent = 0\nretries = 0\n",
+        ],
+        "role = \"station\"\n[[port]]\ninterface = \"up\"\nkind = \"uplink\"\n\
+         [[vsi]]\nname = \"web\"\ninterface = \"vm1\"\nid = \"b2a7f3c1-0d4e-4b6a-9c55-112233445566\"\n\
+         type = 43981\nversion = 2\nmac = \"52:54:00:11:22:33\"\nmanager = \"0x01000000000000000000000000000000\"\n\
+         [[vsi]]\nname = \"db\"\ninterface = \"vm2\"\nid = \"local:01010101010101010101010101010101\"\n\
+         type = 43981\nversion = 2\nmac = \"52:54:00:11:22:34\"\nvlan = 100\npcp = 5\n",
+    );
+}
+
+pub(super) fn core_bridge(octets: &[u8]) {
+    play(
+        octets,
+        [
+            "",
+            "on_peer_loss = \"release\"\n",
+            "reflective_relay = false\nmanual = true\nack_timer_exponent = 0\n",
+            "resource_wait_exponent = 0\nkeep_alive_exponent = 0\nretries = 0\n",
+        ],
+        "role = \"bridge\"\n[[port]]\ninterface = \"down1\"\nkind = \"station\"\n\
+         [[port]]\ninterface = \"down2\"\nkind = \"station\"\n[[port]]\ninterface = \"lan\"\nkind = \"lan\"\n\
+         [[profile]]\nname = \"web\"\ntype = 43981\nversion = 2\nvlans = [100, 101]\ndefault_pcp = 1\nmax_macs = 60\n\
+         manager = \"0x01000000000000000000000000000000\"\n",
+    );
+}
+
+/// Drives the daemon that `toml` configures, with one of `evb` as the section of that name.
+fn play(octets: &[u8], evb: [&str; 4], toml: &str) {
+    let script = &mut Script::new(octets);
+    let evb = evb[usize::from(script.octet() & 3)];
+    let mut daemon = Daemon::new(&format!("{toml}[evb]\n{evb}"));
+    while let Some(step) = script.step(11) {
+        let port = PortId(script.octet().into()).min(PortId(3));
+        match step {
+            0 => daemon.frame(port, script.string().to_vec()),
+            1 => {
+                let scope = Scope::ALL[usize::from(script.octet()) % 3];
+                daemon.frame(
+                    port,
+                    frame::build(scope.address(), script.mac(), EtherType::LLDP, script.string()),
+                );
+            }
+            2 => daemon.frame(port, evb_neighbor(script)),
+            3 => {
+                let operation = if script.flag() { Operation::Request } else { Operation::Ack };
+                daemon.ecp(port, operation, script.number(), script.string());
+            }
+            4 => {
+                let sequence = script.number();
+                daemon.ecp(
+                    port,
+                    Operation::Request,
+                    sequence,
+                    &pdu(ManagerId::legacy(1), association(script)),
+                );
+            }
+            5 => {
+                // An acknowledgement of what was sent last, then an answer to it.
+                let Some((header, payload)) = daemon.sent.clone() else { continue };
+                daemon.ecp(port, Operation::Ack, header.sequence.0, &[]);
+                daemon.ecp(port, Operation::Request, script.number(), &answer(&payload, script.octet()));
+            }
+            6 => {
+                let (state, mac) = (script.octet(), script.mac());
+                let ifindex = u32::from(port.0) + 1;
+                let present = Link::Present { up: state & 1 == 1, mac, ifindex, mtu: 1500 };
+                daemon.input(Input::Link { port, link: if state & 2 == 2 { Link::Absent } else { present } });
+            }
+            7 => daemon.input(Input::ReflectiveApplied { port, on: script.flag() }),
+            8 => daemon.now += script.wait(),
+            // What was sent last comes back.
+            10 => daemon.frame(port, daemon.last.clone()),
+            _ => {
+                daemon.now = due(daemon.now, daemon.core.poll_timeout());
+                daemon.input(Input::Timeout);
+            }
+        }
+    }
+    // Every interface is taken away and every peer falls silent: no gate stays open.
+    for port in (0..3).map(PortId) {
+        daemon.input(Input::Link { port, link: Link::Absent });
+    }
+    for _ in 0..8 {
+        daemon.now += Duration::from_secs(1_000_000);
+        daemon.input(Input::Timeout);
+    }
+    assert_eq!(daemon.control.vsis().collect::<Vec<_>>(), []);
+}
+
+/// A core and the data path it thinks it has.
+struct Daemon {
+    core: Core,
+    control: Control,
+    now: Instant,
+    /// The ECP request sent last.
+    sent: Option<(Header, Vec<u8>)>,
+    /// The frame sent last.
+    last: Vec<u8>,
+}
+
+impl Daemon {
+    fn new(toml: &str) -> Self {
+        let config = Config::parse("script.toml", toml).unwrap();
+        let kind = if config.bridge().is_some() { RelayKind::Bridge } else { RelayKind::Edge(EdgeMode::Veb) };
+        let mut control = Control::new(kind, &LIMITS);
+        let now = Instant::from_secs(1);
+        let core = Core::new(config, 7, now);
+        for (id, _, kind) in core.ports() {
+            control
+                .set_port(match kind {
+                    PortKind::Uplink => PortConfig::new(id, Role::Uplink),
+                    PortKind::Vm => PortConfig::new(id, Role::Downlink),
+                    PortKind::Station | PortKind::Lan => PortConfig::lan(id),
+                })
+                .unwrap();
+        }
+        let mut daemon = Self { core, control, now, sent: None, last: Vec::new() };
+        daemon.settle();
+        daemon
+    }
+
+    fn frame(&mut self, port: PortId, frame: Vec<u8>) {
+        self.input(Input::Frame { port, frame });
+    }
+
+    fn ecp(&mut self, port: PortId, operation: Operation, sequence: u16, payload: &[u8]) {
+        let mut ecpdu = BytesMut::new();
+        Header { operation, subtype: Subtype::Vdp, sequence: Seq(sequence) }.put(&mut ecpdu);
+        ecpdu.extend_from_slice(payload);
+        self.frame(port, frame::build(mac::NEAREST_CUSTOMER_BRIDGE, PEER, EtherType::ECP, &ecpdu));
+    }
+
+    fn input(&mut self, input: Input) {
+        let text = serde_json::to_string(&input).unwrap();
+        assert_eq!(serde_json::from_str::<Input>(&text).unwrap(), input);
+        let timeout = input == Input::Timeout;
+        self.core.handle(self.now, input);
+        self.settle();
+        if timeout {
+            ahead(self.now, self.core.poll_timeout());
+        }
+    }
+
+    /// Does what the core wants done; it must be possible.
+    fn settle(&mut self) {
+        for effect in drained(|| self.core.poll_effect()) {
+            match effect {
+                Effect::Transmit { port, frame } => {
+                    assert!(self.core.ports().any(|(known, _, kind)| known == port && kind.speaks()));
+                    self.transmitted(&frame);
+                    self.last = frame;
+                }
+                Effect::SwitchReflective { port, on } => {
+                    let config = PortConfig { reflective: on, ..self.control.port(port).unwrap().clone() };
+                    self.control.set_port(config).unwrap();
+                }
+                Effect::SwitchRelay(mode) => self.control.set_mode(mode).unwrap(),
+                Effect::OpenVsi { key, entry } => self.control.open_vsi(key, entry).unwrap(),
+                Effect::CloseVsi { key } => drop(self.control.close_vsi(key).unwrap()),
+                Effect::Event(event) => drop(serde_json::to_string(&event).unwrap()),
+            }
+        }
+    }
+
+    fn transmitted(&mut self, octets: &[u8]) {
+        assert!((frame::MIN..=frame::HEADER + 1500).contains(&octets.len()));
+        let view = FrameView::parse(octets).unwrap();
+        match view.ethertype {
+            EtherType::LLDP => assert_eq!(Lldpdu::parse(view.payload).unwrap().faults, []),
+            EtherType::ECP => {
+                let (header, payload) = Header::parse(view.payload).unwrap();
+                if header.operation == Operation::Request {
+                    Vdpdu::parse(payload).unwrap();
+                    self.sent = Some((header, payload.to_vec()));
+                }
+            }
+            EtherType::PROBE => assert_eq!(view.dst, mac::PROBE_GROUP),
+            other => panic!("a frame of EtherType {other}"),
+        }
+    }
+}
+
+/// An LLDPDU with an EVB TLV and nothing else.
+fn evb_neighbor(script: &mut Script<'_>) -> Vec<u8> {
+    let src = script.mac();
+    let msap = Msap { chassis: ChassisId::mac(src), port: lldp::PortId::mac(src) };
+    let mut pdu = Lldpdu::new(msap, script.octet().into());
+    let key = OrgKey { oui: Oui::IEEE_802_1, subtype: 0x0d };
+    pdu.org.push(OrgTlv::new(key, (0..5).map(|_| script.octet()).collect::<Vec<_>>()).unwrap());
+    let emitted = pdu.emit(lldp::pdu::MAX_LEN);
+    frame::build(mac::NEAREST_CUSTOMER_BRIDGE, src, EtherType::LLDP, &emitted.octets)
+}
+
+pub(super) fn relay(octets: &[u8]) {
+    let script = &mut Script::new(octets);
+    let mode = |octet: u8| {
+        use EdgeMode::{Isolate, Passthru, Private, Veb, Vepa};
+        [Veb, Vepa, Isolate, Private, Passthru][usize::from(octet) % 5]
+    };
+    let kind = match script.octet() {
+        0 => RelayKind::Bridge,
+        n => RelayKind::Edge(mode(n)),
+    };
+    let relay = Relay::new(LIMITS);
+    let mut control = Control::new(kind, &LIMITS);
+    let mut now = 1_u32;
+    for id in (0..LIMITS.ports).map(PortId) {
+        let role = if id == PortId(0) { Role::Uplink } else { Role::Downlink };
+        let port = if kind == RelayKind::Bridge { PortConfig::lan(id) } else { PortConfig::new(id, role) };
+        control.set_port(port).unwrap();
+    }
+    relay.publish(control.snapshot());
+    while let Some(step) = script.step(9) {
+        let port = PortId(script.octet().into()).min(PortId(LIMITS.ports));
+        let edited = match step {
+            0 => {
+                let octets = script.string();
+                let len = u32::try_from(octets.len()).unwrap();
+                match FrameView::parse(octets) {
+                    Ok(FrameView { dst, src, tag, ethertype, .. }) => {
+                        process(&relay, &control, now, port, Frame { dst, src, tag, ethertype, len });
+                    }
+                    Err(_) => relay.reject(port, len),
+                }
+                false
+            }
+            1..4 => {
+                let (dst, src, tag) = (address(script), address(script), tag(script));
+                let ethertype = if step == 3 { EtherType::PROBE } else { EtherType(0x0800) };
+                let frame = Frame { dst, src, tag, ethertype, len: 60 };
+                process(&relay, &control, now, port, frame);
+                false
+            }
+            4 => {
+                let bits = script.octet();
+                let Some(old) = control.port(port).cloned() else { continue };
+                let bridge = old.role == Role::Bridge;
+                let pvid = vid(script).filter(|_| old.role != Role::Downlink);
+                let flags = |bit: u8| bits & bit != 0;
+                let (up, reflective, guard) = (!flags(1), bridge && flags(2), bridge && flags(4));
+                let tagged = vid(script).into_iter().filter(|_| old.role != Role::Downlink).collect();
+                control.set_port(PortConfig { up, reflective, guard, pvid, tagged, ..old }).unwrap();
+                true
+            }
+            5 => {
+                let key = VsiKey(u32::from(script.octet() & 7));
+                let filters = (0..=script.octet() & 3).filter_map(|_| {
+                    let mac = Some(address(script)).filter(|_| script.octet() & 3 != 0);
+                    Some(VsiFilter { mac, vid: vid(script)?, pcp: Pcp::new(script.octet()) })
+                });
+                let filters: Vec<_> = filters.collect();
+                control.open_vsi(key, VsiEntry { port, filters }).is_ok()
+            }
+            6 => control.close_vsi(VsiKey(u32::from(script.octet() & 7))).is_some(),
+            7 => {
+                let removed = script.octet() == 0 && control.remove_port(port).is_some();
+                control.set_mode(mode(script.octet())).is_ok() || removed
+            }
+            _ => {
+                now += u32::from(script.octet());
+                relay.fdb().sweep(now);
+                false
+            }
+        };
+        if edited {
+            relay.publish(control.snapshot());
+        }
+    }
+    for port in (0..LIMITS.ports).map(PortId) {
+        assert!(relay.stats().port(port).unwrap().adds_up());
+    }
+    assert!(relay.fdb().len() <= relay.fdb().capacity());
+    relay.fdb_entries(now);
+}
+
+/// Copies are for other ports that are up, or back where that is allowed; without copies there is a reason.
+fn process(relay: &Relay, control: &Control, now: u32, ingress: PortId, frame: Frame) {
+    let mut verdict = Verdict::new(LIMITS.ports);
+    relay.process(&relay.load(), now, ingress, &frame, &mut verdict);
+    assert_eq!(verdict.outcome() == Outcome::Forward, !verdict.copies().is_empty());
+    let reserved = mac::is_reserved(frame.dst);
+    match verdict.outcome() {
+        Outcome::Punt(_) => assert!(reserved),
+        Outcome::Drop(DropReason::NoPort) => assert_eq!(control.port(ingress), None),
+        Outcome::Drop(_) => {}
+        Outcome::Forward => assert!(!reserved && mac::is_station(frame.src)),
+    }
+    let mut ports: Vec<PortId> = verdict.copies().iter().map(|copy| copy.port).collect();
+    ports.sort();
+    ports.dedup();
+    assert_eq!(ports.len(), verdict.copies().len(), "two copies to one port");
+    for copy in verdict.copies() {
+        let port = control.port(copy.port).unwrap();
+        assert!(port.up && copy.reflected == (copy.port == ingress) && (!copy.reflected || port.reflective));
+    }
+}
+
+/// Few enough addresses and VLANs that they meet often.
+fn address(script: &mut Script<'_>) -> MacAddr {
+    match script.octet() % 8 {
+        0 => MacAddr::broadcast(),
+        1 => MacAddr(1, 0x80, 0xc2, 0, 0, script.octet() & 0x1f),
+        2 => mac::PROBE_GROUP,
+        low => MacAddr(2, 0, 0, 0, 0, low),
+    }
+}
+
+fn vid(script: &mut Script<'_>) -> Option<Vid> {
+    [None, Vid::new(1), Vid::new(100), Vid::new(4094)][usize::from(script.octet() & 3)]
+}
+
+fn tag(script: &mut Script<'_>) -> Option<Tag> {
+    let tpid = match script.octet() % 8 {
+        0..4 => return None,
+        4 => EtherType::S_VLAN,
+        _ => EtherType::C_VLAN,
+    };
+    Some(Tag { tpid, pcp: Pcp::from_low_bits(script.octet()), dei: false, vid: vid(script) })
+}
+
+/// The peer of every port.
+const PEER: MacAddr = MacAddr(2, 0, 0, 0, 0x0b, 1);
+const LIMITS: Limits =
+    Limits { ports: 4, fdb_entries: 64, fdb_ageing: 20, downlink_addresses: 3, hash_seed: 1 };
