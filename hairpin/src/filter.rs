@@ -1,11 +1,12 @@
 //! Step 2: what may enter [Q 8.6.2, 8.6.3].
 
-use ether::{MacAddr, mac};
+use ether::{EtherType, MacAddr, mac};
 
 use crate::{
     classify::Class,
     port::{PortId, Role},
     snapshot::{Row, Snapshot},
+    switch::Frame,
     verdict::{DropReason, Outcome, PuntReason},
 };
 
@@ -24,6 +25,19 @@ pub(crate) fn reserved(row: &Row) -> Result<Outcome, DropReason> {
     match row.role {
         Role::Uplink | Role::Bridge => Ok(Outcome::Punt(PuntReason::Reserved)),
         Role::Downlink => Err(DropReason::ReservedFromGuest),
+    }
+}
+
+/// A probe of reflective relay is between a station and its bridge: no VM gets one, none may send one. Whether it came
+/// back is seen by the control socket of the uplink. To a bridge it is a frame like any other.
+pub(crate) fn probe(row: &Row, frame: &Frame) -> Result<(), DropReason> {
+    if frame.ethertype != EtherType::PROBE || frame.dst != mac::PROBE_GROUP {
+        return Ok(());
+    }
+    match row.role {
+        Role::Uplink => Err(DropReason::Probe),
+        Role::Downlink => Err(DropReason::ReservedFromGuest),
+        Role::Bridge => Ok(()),
     }
 }
 

@@ -4,8 +4,9 @@
 //! |---|---|---|---|
 //! | bridge port | its port | members | members |
 //! | downlink, VEB | its port | members | uplink, and downlinks that learn |
-//! | downlink, VEPA or isolated | uplink | uplink | uplink |
+//! | downlink, any other mode | uplink | uplink | uplink |
 //! | uplink | its port | downlinks | downlinks that learn |
+//! | uplink, passthru | downlinks | downlinks | downlinks |
 //!
 //! A downlink that learns has a VSI that names no address: who is behind it is known only once he has spoken. Where
 //! all addresses are known, an unknown one cannot be local.
@@ -38,10 +39,14 @@ pub(crate) fn spread(
     vid: Vid,
     copies: &mut Vec<Copy>,
 ) -> Target {
-    let veb = context.snapshot.kind() == RelayKind::Edge(EdgeMode::Veb);
-    if row.role == Role::Downlink && !veb {
+    let kind = context.snapshot.kind();
+    if row.role == Role::Downlink && kind != RelayKind::Edge(EdgeMode::Veb) {
         flood(context, vid, copies, |member| member.role == Role::Uplink);
         return if mac::is_group(dst) { Target::Group } else { Target::Unknown };
+    }
+    if row.role == Role::Uplink && kind == RelayKind::Edge(EdgeMode::Passthru) {
+        flood(context, vid, copies, |member| member.role == Role::Downlink);
+        return Target::Group;
     }
     if mac::is_group(dst) {
         flood(context, vid, copies, |_| true);

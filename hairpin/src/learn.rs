@@ -24,6 +24,8 @@ pub(crate) fn learn(
 ) -> Result<Option<PortId>, DropReason> {
     let bound = match row.role {
         Role::Uplink => return echo(context, src, class),
+        // Where sources are not judged they teach nothing: the only such downlink gets everything anyway.
+        Role::Downlink if !row.guard => return Ok(None),
         Role::Downlink => context.limits.downlink_addresses,
         Role::Bridge => u32::MAX,
     };
@@ -40,7 +42,7 @@ pub(crate) fn learn(
 fn echo(context: &Context<'_>, src: MacAddr, class: &Class) -> Result<Option<PortId>, DropReason> {
     let sender = class.owner.or_else(|| context.learnt(src, class.vid));
     match (sender, context.snapshot.kind()) {
-        (Some(port), RelayKind::Edge(EdgeMode::Veb | EdgeMode::Isolate)) => {
+        (Some(port), RelayKind::Edge(mode)) if mode != EdgeMode::Vepa => {
             context.stats.echo(port);
             Err(DropReason::Echo)
         }

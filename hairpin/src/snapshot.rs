@@ -22,8 +22,14 @@ pub enum EdgeMode {
     Veb,
     /// Virtual edge port aggregator: VMs reach each other by way of the bridge, which reflects.
     Vepa,
-    /// VMs do not reach each other: like VEPA, but no reflection is expected and what comes back is an echo.
+    /// VMs do not reach each other: like VEPA, but no reflection is expected and what comes back is an echo. Stands in
+    /// for a VEPA the bridge does not serve.
     Isolate,
+    /// VMs do not reach each other, and are not meant to: the same rules as [`EdgeMode::Isolate`].
+    Private,
+    /// One VM owns the uplink: whatever comes goes to it, whatever it sends leaves, whoever it names as source. VLANs
+    /// are held to. Made for one downlink; several would each get everything.
+    Passthru,
 }
 
 /// Which relay this is.
@@ -115,7 +121,7 @@ impl Snapshot {
                 }
             };
             let mut vids: BTreeSet<Vid> = filters.iter().map(|filter| filter.vid).collect();
-            let row = Row::new(config, epoch, &filters, &vids);
+            let row = Row::new(kind, config, epoch, &filters, &vids);
             vids.extend(config.tagged.iter().chain(&config.untagged));
             for vid in vids.into_iter().filter(|_| row.up) {
                 if let Some(list) = members.get_mut(vid.index()) {
@@ -200,8 +206,15 @@ impl Snapshot {
 
 impl Row {
     /// `filters` and their VLANs are what VSIs add to the port.
-    fn new(config: &PortConfig, epoch: u64, filters: &[&VsiFilter], vids: &BTreeSet<Vid>) -> Self {
+    fn new(
+        kind: RelayKind,
+        config: &PortConfig,
+        epoch: u64,
+        filters: &[&VsiFilter],
+        vids: &BTreeSet<Vid>,
+    ) -> Self {
         let downlink = config.role == Role::Downlink;
+        let passthru = kind == RelayKind::Edge(EdgeMode::Passthru);
         let single = vids.first().copied().filter(|_| downlink && vids.len() == 1);
         let anyone = || filters.iter().filter(|filter| filter.mac.is_none());
         Self {
@@ -209,13 +222,14 @@ impl Row {
             role: config.role,
             up: config.up,
             reflective: config.reflective,
-            guard: config.guard || downlink,
+            guard: config.guard || downlink && !passthru,
             open: !downlink || !filters.is_empty(),
             pvid: single.or(config.pvid),
             pcp: anyone().next_back().filter(|_| downlink).and_then(|filter| filter.pcp).unwrap_or_default(),
             members: vids.iter().chain(&config.untagged).chain(&config.tagged).copied().collect(),
             untagged: single.iter().chain(&config.untagged).copied().collect(),
-            anyone: anyone().map(|filter| filter.vid).collect(),
+            // Nothing needs to be learnt where everything goes one way.
+            anyone: anyone().filter(|_| !passthru).map(|filter| filter.vid).collect(),
             epoch,
         }
     }

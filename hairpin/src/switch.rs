@@ -166,6 +166,7 @@ impl Context<'_> {
         if mac::is_reserved(frame.dst) {
             return filter::reserved(row);
         }
+        filter::probe(row, frame)?;
         let class = classify::classify(self.snapshot, row, frame)?;
         filter::filter(row, frame.src, &class)?;
         let sender = learn::learn(self, row, frame.src, &class)?;

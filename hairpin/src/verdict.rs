@@ -64,6 +64,8 @@ drop_reasons! {
     GateShut = "gate_shut",
     /// A guest spoke to a reserved address, which is for the station and its bridge only.
     ReservedFromGuest = "reserved_from_guest",
+    /// A probe of reflective relay, ours come back or another station's: for no VM.
+    Probe = "probe",
     /// The source is a group or all zero.
     BadSource = "bad_source",
     /// An S-tag at a C-VLAN component.

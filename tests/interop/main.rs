@@ -25,8 +25,12 @@ fn bridge_config(reflective_relay: bool) -> String {
 }
 
 fn station_config(vlan: &str) -> String {
+    station_config_with("", vlan)
+}
+
+fn station_config_with(evb: &str, vlan: &str) -> String {
     format!(
-        "role = \"station\"\nname = \"host\"\n[evb]\n{FAST}\n[[port]]\ninterface = \"s0\"\nkind = \"uplink\"\n\
+        "role = \"station\"\nname = \"host\"\n[evb]\n{evb}\n{FAST}\n[[port]]\ninterface = \"s0\"\nkind = \"uplink\"\n\
          [[vsi]]\nname = \"vm\"\ninterface = \"vm0\"\nid = \"{VSI}\"\nmanager = \"labmgr\"\ntype = 5\nversion = 1\n\
          mac = \"52:54:00:00:00:01\"\n{vlan}\n"
     )
@@ -107,7 +111,9 @@ async fn station_is_a_vepa_behind_an_lldpad_bridge() {
     let vm = Netns::new("vm");
     wire(&station, "vm0", &vm, "eth0");
     let lldpad = Lldpad::start(&mut bridge, "b0", Role::Bridge, &format!("evbrrcap = true; {LLDPAD_FAST}"));
-    let (_, evbd) = station.evbd(evbd_program!(), &station_config("vlan = 100")).await;
+    // There is no data path behind it that would send a probe back: VEPA on its word.
+    let (_, evbd) =
+        station.evbd(evbd_program!(), &station_config_with("mode = \"vepa\"", "vlan = 100")).await;
     event(&evbd, "VEPA", PATIENCE, |e| says(e, "event") == "relay" && says(e, "mode") == "vepa").await;
     eventually(
         "lldpad sees the station's TLV",

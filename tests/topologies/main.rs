@@ -2,10 +2,15 @@
 //!
 //! Each case runs from a seed; a failure names it, and `EVBD_SEED=n` plays that one again.
 
+mod crowd;
+mod modes;
+mod reload;
+
 use std::time::Duration;
 
 use ether::MacAddr;
 use evb_tests::wire::{Faults, Wire};
+use evbd::Event;
 use hairpin::EdgeMode;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -13,10 +18,14 @@ const STATION: usize = 0;
 const BRIDGE: usize = 1;
 
 fn station(vsis: u8, fallback: &str) -> String {
-    let mut text = format!(
-        "role = \"station\"\n[evb]\nfallback = \"{fallback}\"\n[[port]]\ninterface = \"up\"\nkind = \"uplink\"\n"
-    );
-    for n in 1..=vsis {
+    station_with(1..=vsis, &format!("fallback = \"{fallback}\""))
+}
+
+/// A station with VSIs of these numbers and `keys` in its EVB section.
+fn station_with(vsis: impl IntoIterator<Item = u8>, keys: &str) -> String {
+    let mut text =
+        format!("role = \"station\"\n[evb]\n{keys}\n[[port]]\ninterface = \"up\"\nkind = \"uplink\"\n");
+    for n in vsis {
         text += &format!(
             "[[vsi]]\nname = \"vm{n}\"\ninterface = \"vm{n}\"\nid = \"6b1d0a58-0000-4000-8000-0000000000{n:02x}\"\n\
              type = 1\nversion = 1\nmac = \"52:54:00:00:00:{n:02x}\"\n"
@@ -26,16 +35,29 @@ fn station(vsis: u8, fallback: &str) -> String {
 }
 
 fn bridge(reflective_relay: bool) -> String {
-    format!(
-        "role = \"bridge\"\n[evb]\nreflective_relay = {reflective_relay}\n[[port]]\ninterface = \"down\"\n\
-         kind = \"station\"\n[[profile]]\nname = \"web\"\ntype = 1\nversion = 1\nvlans = [100]\n"
-    )
+    bridge_with(["down"], &format!("reflective_relay = {reflective_relay}"))
+}
+
+/// A bridge with station-facing `ports` and `keys` in its EVB section.
+fn bridge_with(ports: impl IntoIterator<Item = impl std::fmt::Display>, keys: &str) -> String {
+    let mut text = format!(
+        "role = \"bridge\"\n[evb]\n{keys}\n[[profile]]\nname = \"web\"\ntype = 1\nversion = 1\nvlans = [100]\n"
+    );
+    for port in ports {
+        text += &format!("[[port]]\ninterface = \"{port}\"\nkind = \"station\"\n");
+    }
+    text
 }
 
 fn pair(seed: u64, vsis: u8, faults: Faults) -> (Wire, usize) {
+    joined(seed, &station(vsis, "veb"), &bridge(true), faults)
+}
+
+/// A station and a bridge, joined and powered.
+fn joined(seed: u64, station: &str, bridge: &str, faults: Faults) -> (Wire, usize) {
     let mut wire = Wire::new(seed);
-    wire.machine(&station(vsis, "veb"));
-    wire.machine(&bridge(true));
+    wire.machine(station);
+    wire.machine(bridge);
     let cable = wire.cable((STATION, "up"), (BRIDGE, "down"), faults);
     wire.power(STATION);
     wire.power(BRIDGE);
@@ -127,12 +149,7 @@ fn after_any_storm_both_ends_agree_again() {
 #[test]
 fn a_bridge_without_reflective_relay_leaves_the_station_a_veb_or_isolated() {
     for (fallback, mode) in [("veb", EdgeMode::Veb), ("isolate", EdgeMode::Isolate)] {
-        let mut wire = Wire::new(7);
-        wire.machine(&station(1, fallback));
-        wire.machine(&bridge(false));
-        wire.cable((STATION, "up"), (BRIDGE, "down"), Faults::NONE);
-        wire.power(STATION);
-        wire.power(BRIDGE);
+        let (mut wire, _) = joined(7, &station(1, fallback), &bridge(false), Faults::NONE);
         let limit = wire.now() + Duration::from_secs(30);
         assert!(wire.run_until(limit, |w| w.get(STATION).admitted("vm1") == [(mac(1), 100)]));
         wire.run_for(Duration::from_secs(60));
@@ -161,20 +178,28 @@ fn a_second_neighbour_ends_the_agreement_and_is_reported() {
     let limit = wire.now() + Duration::from_secs(10);
     assert!(wire.run_until(limit, |w| agreed(w, 1)));
     // Another station's LLDPDU with an EVB TLV on the bridge's port.
-    let stranger: Vec<u8> = [
-        "0180c2000000 020000000a01 88cc 0207 04020000000a01 0407 03020000000a01 06020078 fe090080c20d000f689414",
-        "0000000000000000000000",
-    ]
-    .concat()
-    .split_whitespace()
-    .flat_map(|part| (0..part.len()).step_by(2).map(|i| u8::from_str_radix(&part[i..i + 2], 16).unwrap()).collect::<Vec<_>>())
-    .collect();
-    wire.inject(BRIDGE, "down", stranger);
+    wire.inject(BRIDGE, "down", stranger("fe090080c20d000f689414"));
     assert!(!wire.get(BRIDGE).reflects("down"), "reflection towards two neighbours");
-    let told = |event: &evbd::Event| matches!(event, evbd::Event::EvbNotPointToPoint { neighbors: 2, .. });
-    assert!(wire.get(BRIDGE).events.iter().any(|(_, event)| told(event)));
+    let told = |w: &Wire, is: fn(&Event) -> bool| w.get(BRIDGE).events.iter().any(|(_, event)| is(event));
+    assert!(told(&wire, |e| matches!(e, Event::EvbNotPointToPoint { neighbors: 2, .. })));
+    assert!(told(
+        &wire,
+        |e| matches!(e, Event::EvbPeerLost { because, .. } if because.contains("more than one"))
+    ));
+    assert!(!told(&wire, |e| matches!(e, Event::EvbPointToPoint { .. })));
     // The stranger falls silent: after its 120 s the old pair agrees again.
     let limit = wire.now() + Duration::from_secs(200);
     wire.run_for(Duration::from_secs(121));
     assert!(wire.run_until(limit, |w| agreed(w, 1)));
+    assert!(told(&wire, |e| matches!(e, Event::EvbPointToPoint { .. })));
+}
+
+/// An LLDPDU of somebody else to the nearest customer bridge, with these octets of TLVs after the mandatory ones.
+fn stranger(tlvs: &str) -> Vec<u8> {
+    let text = format!(
+        "0180c2000000 020000000a01 88cc 0207 04020000000a01 0407 03020000000a01 06020078 {tlvs} 0000 000000000000"
+    );
+    let digits: Vec<u8> =
+        text.chars().filter_map(|c| c.to_digit(16)).map(|d| u8::try_from(d).unwrap()).collect();
+    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }

@@ -11,6 +11,8 @@ impl EtherType {
     pub const LLDP: Self = Self(0x88cc);
     /// Edge control protocol [Q 43].
     pub const ECP: Self = Self(0x8940);
+    /// A probe of reflective relay: local experimental EtherType 1, with [`crate::mac::PROBE_GROUP`].
+    pub const PROBE: Self = Self(0x88b5);
     /// C-VLAN tag [Q 9.5].
     pub const C_VLAN: Self = Self(0x8100);
     /// S-VLAN tag [Q 9.5].

@@ -8,6 +8,8 @@ pub const NEAREST_CUSTOMER_BRIDGE: MacAddr = MacAddr(0x01, 0x80, 0xc2, 0, 0, 0x0
 pub const NEAREST_NON_TPMR_BRIDGE: MacAddr = MacAddr(0x01, 0x80, 0xc2, 0, 0, 0x03);
 /// Nearest bridge, `01-80-C2-00-00-0E`: plain LLDP, DCBX [AB 7.1].
 pub const NEAREST_BRIDGE: MacAddr = MacAddr(0x01, 0x80, 0xc2, 0, 0, 0x0e);
+/// Where probes of reflective relay go, `03-65-76-62-64-01`: a locally administered group no station joins.
+pub const PROBE_GROUP: MacAddr = MacAddr(0x03, 0x65, 0x76, 0x62, 0x64, 0x01);
 
 /// Whether `mac` is one of `01-80-C2-00-00-00..0F`, which a C-VLAN component never relays [Q 8.6.3].
 #[must_use]

@@ -55,6 +55,7 @@ fn destination() -> impl Strategy<Value = MacAddr> {
         2 => Just(MacAddr::broadcast()),
         1 => Just(MacAddr(0x33, 0x33, 0xff, 0, 0, 1)),
         1 => (0..20_u8).prop_map(|low| MacAddr(1, 0x80, 0xc2, 0, 0, low)),
+        1 => Just(MacAddr(3, 0x65, 0x76, 0x62, 0x64, 1)),
     ]
 }
 
@@ -73,13 +74,9 @@ fn tag() -> impl Strategy<Value = Tag> {
 }
 
 fn frame() -> impl Strategy<Value = Frame> {
-    (destination(), source(), option::of(tag()), 60..1514_u32).prop_map(|(dst, src, tag, len)| Frame {
-        dst,
-        src,
-        tag,
-        ethertype: EtherType(0x0800),
-        len,
-    })
+    let ethertype = prop_oneof![2 => Just(EtherType(0x0800)), 1 => Just(EtherType(0x88b5))];
+    (destination(), source(), option::of(tag()), ethertype, 60..1514_u32)
+        .prop_map(|(dst, src, tag, ethertype, len)| Frame { dst, src, tag, ethertype, len })
 }
 
 fn vids() -> impl Strategy<Value = BTreeSet<Vid>> {
@@ -116,7 +113,8 @@ fn vsi() -> impl Strategy<Value = VsiEntry> {
 }
 
 fn mode() -> impl Strategy<Value = EdgeMode> {
-    prop_oneof![Just(EdgeMode::Veb), Just(EdgeMode::Vepa), Just(EdgeMode::Isolate)]
+    let rest = prop_oneof![Just(EdgeMode::Isolate), Just(EdgeMode::Private), Just(EdgeMode::Passthru)];
+    prop_oneof![1 => Just(EdgeMode::Veb), 1 => Just(EdgeMode::Vepa), 1 => rest]
 }
 
 fn edit(kind: RelayKind) -> impl Strategy<Value = Step> {
@@ -188,7 +186,7 @@ proptest! {
                 }
                 Step::Mode(mode) => {
                     if control.set_mode(mode).is_ok() {
-                        reference.kind = RelayKind::Edge(mode);
+                        reference.set_mode(mode);
                     }
                 }
                 Step::Sweep => {

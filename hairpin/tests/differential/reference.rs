@@ -70,6 +70,11 @@ impl Reference {
         self.forget();
     }
 
+    pub(crate) fn set_mode(&mut self, mode: EdgeMode) {
+        self.kind = RelayKind::Edge(mode);
+        self.forget();
+    }
+
     pub(crate) fn sweep(&mut self, now: u32) {
         self.learnt.retain(|_, (_, seen)| now - *seen < self.limits.fdb_ageing);
     }
@@ -131,7 +136,7 @@ impl Reference {
         match self.ports.get(&port) {
             Some(config) if config.up && self.member(port, vid) => match config.role {
                 Role::Bridge => true,
-                Role::Downlink => self.anyone(port, vid),
+                Role::Downlink => self.anyone(port, vid) && self.kind != RelayKind::Edge(EdgeMode::Passthru),
                 Role::Uplink => false,
             },
             _ => false,
@@ -185,6 +190,7 @@ impl Reference {
         let config = self.ports.get(&ingress).cloned().ok_or(DropReason::NoPort)?;
         let downlink = config.role == Role::Downlink;
         let uplink = config.role == Role::Uplink;
+        let passthru = self.kind == RelayKind::Edge(EdgeMode::Passthru);
         if !config.up {
             return Err(DropReason::PortDown);
         }
@@ -194,6 +200,14 @@ impl Reference {
         let dst = frame.dst.octets();
         if dst[..5] == [1, 0x80, 0xc2, 0, 0] && dst[5] < 16 {
             return if downlink { Err(DropReason::ReservedFromGuest) } else { Ok(None) };
+        }
+        if frame.ethertype == EtherType(0x88b5) && dst == [3, 0x65, 0x76, 0x62, 0x64, 1] {
+            if downlink {
+                return Err(DropReason::ReservedFromGuest);
+            }
+            if uplink {
+                return Err(DropReason::Probe);
+            }
         }
 
         // VLAN and priority.
@@ -220,7 +234,8 @@ impl Reference {
             if owner.is_some_and(|owner| owner != ingress) {
                 return Err(DropReason::StaticMoved);
             }
-            if owner.is_none() && (downlink || config.guard) && !self.anyone(ingress, vid) {
+            let judged = if downlink { !passthru } else { config.guard };
+            if owner.is_none() && judged && !self.anyone(ingress, vid) {
                 return Err(DropReason::SourceGuard);
             }
         }
@@ -235,7 +250,7 @@ impl Reference {
                 self.tally.entry(sender).or_default().echoes += 1;
                 return Err(DropReason::Echo);
             }
-        } else if owner.is_none() {
+        } else if owner.is_none() && !(downlink && passthru) {
             let key = (frame.src, vid);
             let before = self.learnt.get(&key).map(|(port, _)| *port);
             if before != Some(ingress) {
@@ -259,11 +274,14 @@ impl Reference {
         for (port, out) in &self.ports {
             let wants = match self.kind {
                 RelayKind::Bridge => location.is_none() || location == Some(*port),
+                RelayKind::Edge(EdgeMode::Passthru) if uplink => out.role == Role::Downlink,
                 RelayKind::Edge(_) if uplink => {
                     out.role == Role::Downlink
                         && (group || location == Some(*port) || location.is_none() && self.anyone(*port, vid))
                 }
-                RelayKind::Edge(EdgeMode::Vepa | EdgeMode::Isolate) => out.role == Role::Uplink,
+                RelayKind::Edge(
+                    EdgeMode::Vepa | EdgeMode::Isolate | EdgeMode::Private | EdgeMode::Passthru,
+                ) => out.role == Role::Uplink,
                 RelayKind::Edge(EdgeMode::Veb) => match location {
                     Some(location) => location == *port,
                     None => group || out.role == Role::Uplink || self.anyone(*port, vid),
@@ -294,7 +312,7 @@ impl Reference {
             DropReason::Echo
         } else if location == Some(ingress) && !vepa {
             DropReason::SamePort
-        } else if uplink && !group && location.is_none() {
+        } else if uplink && !group && location.is_none() && !passthru {
             DropReason::UnknownUnicast
         } else {
             DropReason::NoEgress

@@ -1,5 +1,6 @@
 //! The bridge: reflection, guard, static entries, learning.
 
+use ether::{EtherType, mac};
 use hairpin::{PortConfig, PortId, VsiFilter};
 
 use crate::lab::{BROADCAST, Lab, SOLICITED, anyone, c, check, named, pcp, tci, untagged, vid, vm};
@@ -20,6 +21,16 @@ fn the_bridge_reflects_on_reflective_ports_only() {
             (2, vm(2), vm(200), c(10), "0:10.0"),
         ],
     );
+}
+
+/// A probe is a group frame of a registered source: it passes the guard and comes back, only where frames do.
+#[test]
+fn a_probe_is_reflected_like_any_frame() {
+    let mut lab = Lab::bridge();
+    let mut probe = |port, src| lab.send_of(EtherType::PROBE, port, src, mac::PROBE_GROUP, c(10));
+    assert_eq!(probe(1, vm(1)), "0:10.0 1:10.0* 2:10.0");
+    assert_eq!(probe(2, vm(2)), "0:10.0 1:10.0");
+    assert_eq!(probe(1, vm(9)), "source_guard");
 }
 
 #[test]

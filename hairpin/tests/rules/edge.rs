@@ -1,4 +1,4 @@
-//! The edge relay: VEB, VEPA, isolated; gate, guard and what a VM's frames become.
+//! The edge relay: VEB, VEPA, isolated, private, passthru; gate, guard and what a VM's frames become.
 
 use std::sync::Arc;
 
@@ -50,17 +50,78 @@ fn vepa() {
 }
 
 #[test]
-fn isolate() {
+fn isolated_or_private() {
+    for mode in [EdgeMode::Isolate, EdgeMode::Private] {
+        check(
+            &mut Lab::edge(mode),
+            &[
+                (1, vm(1), vm(2), untagged(), "0:10.0"),
+                (1, vm(1), BROADCAST, untagged(), "0:10.0"),
+                (UP, vm(200), vm(1), c(10), "1"),
+                (UP, vm(200), BROADCAST, c(10), "1 2"),
+                (UP, vm(1), vm(2), c(10), "echo"),
+                (UP, vm(1), BROADCAST, c(10), "echo"),
+            ],
+        );
+    }
+}
+
+#[test]
+fn passthru() {
+    let mut lab = Lab::edge(EdgeMode::Passthru);
+    lab.close(2);
+    lab.close(3);
     check(
-        &mut Lab::edge(EdgeMode::Isolate),
+        &mut lab,
         &[
             (1, vm(1), vm(2), untagged(), "0:10.0"),
-            (1, vm(1), BROADCAST, untagged(), "0:10.0"),
+            (1, vm(99), vm(1), untagged(), "0:10.0"),
+            (1, vm(1), BROADCAST, c(10), "0:10.0"),
+            (1, vm(1), BROADCAST, c(20), "not_member"),
+            (1, BROADCAST, vm(2), untagged(), "bad_source"),
+            (1, vm(1), mac::NEAREST_BRIDGE, untagged(), "reserved_from_guest"),
+            (2, vm(2), vm(1), untagged(), "gate_shut"),
             (UP, vm(200), vm(1), c(10), "1"),
-            (UP, vm(1), vm(2), c(10), "echo"),
-            (UP, vm(1), BROADCAST, c(10), "echo"),
+            (UP, vm(200), vm(99), c(10), "1"),
+            (UP, vm(200), BROADCAST, c(10), "1"),
+            (UP, vm(200), vm(1), c(20), "not_member"),
+            (UP, vm(1), vm(99), c(10), "echo"),
+            (UP, vm(99), vm(1), c(10), "1"),
         ],
     );
+    assert!(lab.relay.fdb().is_empty(), "nothing to learn where all goes one way");
+    lab.change(1, |port| port.up = false);
+    assert_eq!(lab.send(UP, vm(200), vm(1), c(10)), "no_egress");
+}
+
+#[test]
+fn what_was_learnt_does_not_outlive_the_change_to_passthru() {
+    let mut lab = Lab::edge(EdgeMode::Vepa);
+    lab.open(4, 4, &[anyone(10)]);
+    lab.send(4, vm(40), BROADCAST, untagged());
+    assert_eq!(lab.relay.fdb().len(), 1);
+    lab.control.set_mode(EdgeMode::Passthru).unwrap();
+    lab.publish();
+    assert!(lab.relay.fdb().is_empty());
+    assert_eq!(lab.send(4, vm(40), BROADCAST, untagged()), "0:10.0");
+    assert!(lab.relay.fdb().is_empty());
+}
+
+#[test]
+fn a_probe_is_for_no_vm() {
+    const OTHER: EtherType = EtherType(0x88b6);
+    let modes = [EdgeMode::Veb, EdgeMode::Vepa, EdgeMode::Isolate, EdgeMode::Private, EdgeMode::Passthru];
+    for mode in modes {
+        let mut lab = Lab::edge(mode);
+        for src in [vm(1), vm(200)] {
+            assert_eq!(lab.send_of(EtherType::PROBE, UP, src, mac::PROBE_GROUP, c(10)), "probe");
+        }
+        let forged = lab.send_of(EtherType::PROBE, 1, vm(1), mac::PROBE_GROUP, untagged());
+        assert_eq!(forged, "reserved_from_guest");
+        // Group and EtherType are free for guests one without the other.
+        assert_ne!(lab.send_of(EtherType::PROBE, UP, vm(200), BROADCAST, c(10)), "probe");
+        assert_ne!(lab.send_of(OTHER, UP, vm(200), mac::PROBE_GROUP, c(10)), "probe");
+    }
 }
 
 #[test]
@@ -208,7 +269,7 @@ fn ports_that_are_not_there_or_down() {
 
 #[test]
 fn downlinks_without_addresses_learn() {
-    for mode in [EdgeMode::Veb, EdgeMode::Vepa, EdgeMode::Isolate] {
+    for mode in [EdgeMode::Veb, EdgeMode::Vepa, EdgeMode::Isolate, EdgeMode::Private] {
         let mut lab = Lab::edge(mode);
         lab.open(4, 4, &[anyone(10)]);
         assert_eq!(lab.send(UP, vm(200), vm(40), c(10)), "4", "unknown, so perhaps there");

@@ -115,7 +115,19 @@ impl Lab {
     /// Sends a frame; the answer is the reason it was dropped, `punt`, or its copies: port, `:` VLAN `.` priority
     /// unless untagged, `*` if reflected.
     pub(crate) fn send(&mut self, port: u16, src: MacAddr, dst: MacAddr, tag: Option<Tag>) -> String {
-        let frame = Frame { dst, src, tag, ethertype: EtherType(0x0800), len: 100 };
+        self.send_of(EtherType(0x0800), port, src, dst, tag)
+    }
+
+    /// [`Lab::send`] of another EtherType.
+    pub(crate) fn send_of(
+        &mut self,
+        ethertype: EtherType,
+        port: u16,
+        src: MacAddr,
+        dst: MacAddr,
+        tag: Option<Tag>,
+    ) -> String {
+        let frame = Frame { dst, src, tag, ethertype, len: 100 };
         self.relay.process(&self.relay.load(), self.now, PortId(port), &frame, &mut self.verdict);
         assert_eq!(self.verdict.copies().is_empty(), self.verdict.outcome() != Outcome::Forward);
         match self.verdict.outcome() {

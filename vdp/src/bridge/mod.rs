@@ -80,7 +80,8 @@ impl Bridge {
         self.step(now, *id, Event::Withdraw(cause));
     }
 
-    /// Removes all VSIs and tells the station: the port goes away.
+    /// Removes all VSIs and tells the station: the port goes away, or the station is lost and the policy is not to wait
+    /// for its keep-alives to fail.
     pub fn release_all(&mut self, now: Instant, cause: Cause) {
         let ids: Vec<_> = self.vsis.keys().copied().collect();
         for id in ids {

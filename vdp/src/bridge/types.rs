@@ -168,6 +168,8 @@ pub enum Cause {
     TypeWithdrawn,
     /// The port is removed, or plays its role no longer.
     PortReleased,
+    /// The station is not heard any more, and VSIs do not outlive it by policy (UNSURE-8).
+    PeerLost,
 }
 
 impl fmt::Display for Cause {
@@ -179,6 +181,7 @@ impl fmt::Display for Cause {
             Self::Administrator => "removed by the administrator",
             Self::TypeWithdrawn => "its type no longer permits it",
             Self::PortReleased => "its port was released",
+            Self::PeerLost => "released, because the station is not heard any more",
         })
     }
 }

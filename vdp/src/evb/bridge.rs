@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Mode, Output, Peer, ReflectiveRelay, RelayReason, RelayState, Status,
+    Absence, Mode, Output, Peer, ReflectiveRelay, RelayReason, RelayState, Status,
     negotiation::{Negotiation, Stats},
     tlv::BridgeStatus,
 };
@@ -51,17 +51,23 @@ impl Bridge {
         bridge
     }
 
-    /// Takes the octets after the subtype of the EVB TLV of the only neighbour; `None` when there is none, several, or
-    /// its information has aged.
-    pub fn handle_remote(&mut self, info: Option<&[u8]>) {
+    /// Other settings while it runs; what the peer said stays.
+    pub fn reconfigure(&mut self, config: BridgeConfig) {
+        self.config = config;
+        self.negotiation.propose(config.proposal, config.manual);
+        self.follow();
+    }
+
+    /// Takes the octets after the subtype of the EVB TLV of the only neighbour.
+    pub fn handle_remote(&mut self, info: &[u8]) {
         self.negotiation.handle_remote(info);
-        let wanted = self.wanted();
-        if wanted != self.asked {
-            self.asked = wanted;
-            self.answered = false;
-            self.negotiation.push(Output::SwitchReflective(wanted));
-        }
-        self.refresh();
+        self.follow();
+    }
+
+    /// There is no EVB TLV to take, or none any more.
+    pub fn handle_absence(&mut self, why: Absence) {
+        self.negotiation.handle_absence(why);
+        self.follow();
     }
 
     /// The data path answers [`Output::SwitchReflective`]: whether it reflects now.
@@ -91,6 +97,17 @@ impl Bridge {
         self.negotiation.stats()
     }
 
+    /// The station asks for reflective relay or does so no more.
+    fn follow(&mut self) {
+        let wanted = self.wanted();
+        if wanted != self.asked {
+            self.asked = wanted;
+            self.answered = false;
+            self.negotiation.push(Output::SwitchReflective(wanted));
+        }
+        self.refresh();
+    }
+
     fn wanted(&self) -> bool {
         self.config.reflective_capable && self.requested()
     }
@@ -118,6 +135,8 @@ impl Bridge {
             _ if self.control != self.asked && !self.answered => Why::Switching,
             Peer::Absent => Why::NoPeerTlv,
             Peer::Malformed => Why::MalformedPeerTlv,
+            Peer::Draft => Why::DraftPeer,
+            Peer::Several => Why::SeveralNeighbors,
             Peer::WrongRole(_) => Why::WrongRole,
             Peer::Present if self.control != self.asked => Why::DataPathFailed,
             Peer::Present if self.control => Why::Agreed,

@@ -2,7 +2,7 @@
 //!
 //! [`Station`] and [`Bridge`] turn the neighbour's EVB TLV into our own and say what came of it. They have no timers:
 //! every output follows from an input at once, and LLDP decides when a TLV is sent. The caller hands in the EVB TLV of
-//! the *only* neighbour of the nearest customer bridge agent; with several neighbours there is none (UNSURE-16).
+//! the *only* neighbour of the nearest customer bridge agent, or says why there is none to take (UNSURE-16).
 
 mod bridge;
 mod negotiation;
@@ -71,10 +71,40 @@ pub enum Peer {
     Absent,
     /// An EVB TLV too short to be read.
     Malformed,
+    /// Only the EVB TLV of draft 0.2, which is not spoken here.
+    Draft,
+    /// More than one neighbour, so that nobody is *the* other end.
+    Several,
     /// An EVB TLV of this mode, which does not complement ours: no EVB.
     WrongRole(Mode),
     /// An EVB TLV of the other role.
     Present,
+}
+
+impl Peer {
+    /// The same in words.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Absent => RelayReason::NoPeerTlv.words(),
+            Self::Malformed => RelayReason::MalformedPeerTlv.words(),
+            Self::Draft => RelayReason::DraftPeer.words(),
+            Self::Several => RelayReason::SeveralNeighbors.words(),
+            Self::WrongRole(_) => RelayReason::WrongRole.words(),
+            Self::Present => "the neighbour plays the other EVB role",
+        }
+    }
+}
+
+/// Why there is no EVB TLV to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absence {
+    /// No neighbour, or one that sends none.
+    NoTlv,
+    /// The neighbour sends only the EVB TLV of draft 0.2: OUI 00-1B-3F, subtype 0.
+    Draft,
+    /// There is more than one neighbour.
+    Several,
 }
 
 /// The state of reflective relay, and why it is not another one.
@@ -116,6 +146,10 @@ pub enum RelayReason {
     NoPeerTlv,
     /// The neighbour's EVB TLV cannot be read.
     MalformedPeerTlv,
+    /// The neighbour speaks EVB of draft 0.2 only.
+    DraftPeer,
+    /// More than one neighbour is heard.
+    SeveralNeighbors,
     /// The neighbour is of our own role, or supports no EVB.
     WrongRole,
     /// The station does not ask for it.
@@ -140,6 +174,8 @@ impl RelayReason {
             Self::Agreed => "requested by the station, switched on by the bridge",
             Self::NoPeerTlv => "the neighbour sends no EVB TLV",
             Self::MalformedPeerTlv => "the neighbour's EVB TLV is malformed",
+            Self::DraftPeer => "the neighbour speaks EVB of draft 0.2, which is not spoken here",
+            Self::SeveralNeighbors => "more than one neighbour is heard, and an EVB link joins two ends",
             Self::WrongRole => "the neighbour does not play the other EVB role",
             Self::NotRequested => "the station does not request it",
             Self::NotCapable => "the bridge is not capable of it",

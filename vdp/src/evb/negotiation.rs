@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::{
-    Mode, Origin, Output, Peer, ReflectiveRelay, Setting, Status,
+    Absence, Mode, Origin, Output, Peer, ReflectiveRelay, Setting, Status,
     tlv::{BridgeStatus, EvbTlv, ShortEvbTlv, StationStatus},
 };
 use crate::timing::Timing;
@@ -52,14 +52,28 @@ impl Negotiation {
         }
     }
 
-    pub(super) fn handle_remote(&mut self, info: Option<&[u8]>) {
-        (self.peer, self.remote) = match info.map(EvbTlv::parse) {
-            None => (Peer::Absent, None),
-            Some(Err(ShortEvbTlv(_))) => (Peer::Malformed, None),
-            Some(Ok(tlv)) if tlv.mode != self.wanted => (Peer::WrongRole(tlv.mode), None),
-            Some(Ok(tlv)) => (Peer::Present, Some(tlv)),
+    /// Other numbers to propose, and whether only they count.
+    pub(super) const fn propose(&mut self, proposal: Timing, manual: bool) {
+        self.proposal = proposal;
+        self.manual = manual;
+    }
+
+    pub(super) fn handle_absence(&mut self, why: Absence) {
+        self.remote = None;
+        self.peer = match why {
+            Absence::NoTlv => Peer::Absent,
+            Absence::Draft => Peer::Draft,
+            Absence::Several => Peer::Several,
         };
-        self.stats.received += u64::from(info.is_some());
+    }
+
+    pub(super) fn handle_remote(&mut self, info: &[u8]) {
+        (self.peer, self.remote) = match EvbTlv::parse(info) {
+            Err(ShortEvbTlv(_)) => (Peer::Malformed, None),
+            Ok(tlv) if tlv.mode != self.wanted => (Peer::WrongRole(tlv.mode), None),
+            Ok(tlv) => (Peer::Present, Some(tlv)),
+        };
+        self.stats.received += 1;
         self.stats.malformed += u64::from(self.peer == Peer::Malformed);
         self.stats.wrong_role += u64::from(matches!(self.peer, Peer::WrongRole(_)));
     }

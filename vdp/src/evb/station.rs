@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Mode, Output, Peer, ReflectiveRelay, RelayReason, RelayState, Status,
+    Absence, Mode, Output, Peer, ReflectiveRelay, RelayReason, RelayState, Status,
     negotiation::{Negotiation, Stats},
     tlv::{EvbTlv, RelayStatus, StationStatus},
 };
@@ -40,6 +40,12 @@ impl Station {
         station
     }
 
+    /// Other numbers to propose, and whether only they count; what the peer said stays.
+    pub fn reconfigure(&mut self, proposal: Timing, manual: bool) {
+        self.negotiation.propose(proposal, manual);
+        self.refresh();
+    }
+
     /// Whether a VEPA hangs on the port and needs its frames reflected.
     #[doc(alias = "adminReflectiveRelayRequest")]
     pub fn set_reflective_request(&mut self, request: bool) {
@@ -47,10 +53,15 @@ impl Station {
         self.refresh();
     }
 
-    /// Takes the octets after the subtype of the EVB TLV of the only neighbour; `None` when there is none, several, or
-    /// its information has aged.
-    pub fn handle_remote(&mut self, info: Option<&[u8]>) {
+    /// Takes the octets after the subtype of the EVB TLV of the only neighbour.
+    pub fn handle_remote(&mut self, info: &[u8]) {
         self.negotiation.handle_remote(info);
+        self.refresh();
+    }
+
+    /// There is no EVB TLV to take, or none any more.
+    pub fn handle_absence(&mut self, why: Absence) {
+        self.negotiation.handle_absence(why);
         self.refresh();
     }
 
@@ -90,6 +101,8 @@ impl Station {
         use RelayState::{Off, On, Unknown};
         let (state, reason) = match (self.negotiation.peer(), self.negotiation.remote()) {
             (Peer::Malformed, _) => (Unknown, Why::MalformedPeerTlv),
+            (Peer::Draft, _) => (Unknown, Why::DraftPeer),
+            (Peer::Several, _) => (Unknown, Why::SeveralNeighbors),
             (Peer::WrongRole(_), _) => (Unknown, Why::WrongRole),
             (Peer::Absent | Peer::Present, None) => (Unknown, Why::NoPeerTlv),
             (Peer::Absent | Peer::Present, Some(EvbTlv { bridge, .. })) => {

@@ -116,12 +116,12 @@ fn a_station_as_the_specification_tells_it() {
     station.set_reflective_request(true);
     assert_eq!(tlv_of(&from_station(&mut station)), Some(vec![0x00, 0x0f, 0x6e, 0x94, 0x14]));
     // Capable only.
-    station.handle_remote(Some(&[0x06, 0x0f, 0x6e, 0x56, 0x14]));
+    station.handle_remote(&[0x06, 0x0f, 0x6e, 0x56, 0x14]);
     let outputs = from_station(&mut station);
     assert_eq!(tlv_of(&outputs), Some(vec![0x06, 0x0c, 0x6e, 0xb6, 0x14]));
     assert_eq!(relay(&station.status()), (RelayState::Off, RelayReason::NotGranted));
     // EVB-3 is our answer to RRCTR.
-    station.handle_remote(Some(&[0x07, 0x0c, 0x6e, 0x56, 0x14]));
+    station.handle_remote(&[0x07, 0x0c, 0x6e, 0x56, 0x14]);
     let outputs = from_station(&mut station);
     assert_eq!(tlv_of(&outputs), Some(vec![0x07, 0x0d, 0x6e, 0xb6, 0x14]));
     let status = station.status();
@@ -130,10 +130,10 @@ fn a_station_as_the_specification_tells_it() {
     assert_eq!(status.rwd, Setting { value: Exponent::new(22).unwrap(), origin: Origin::Remote });
     assert_eq!(status.timing(), timing(3, 14, 22, 20));
     // The same again says nothing.
-    station.handle_remote(Some(&[0x07, 0x0c, 0x6e, 0x56, 0x14]));
+    station.handle_remote(&[0x07, 0x0c, 0x6e, 0x56, 0x14]);
     assert_eq!(from_station(&mut station), []);
     // Lost: everything back, the echo cleared.
-    station.handle_remote(None);
+    station.handle_absence(Absence::NoTlv);
     assert_eq!(tlv_of(&from_station(&mut station)), Some(vec![0x00, 0x0f, 0x6e, 0x94, 0x14]));
     assert_eq!(station.status().timing(), Timing::default());
 }
@@ -153,20 +153,143 @@ fn why_a_station_has_no_reflective_relay() {
     ] {
         let mut station = Station::new(StationConfig::default());
         station.set_reflective_request(request);
-        station.handle_remote(info);
+        match info {
+            Some(info) => station.handle_remote(info),
+            None => station.handle_absence(Absence::NoTlv),
+        }
         assert_eq!(relay(&station.status()), expected);
         assert_eq!(station.status().reflective_relay.words, expected.1.words());
     }
 }
 
 #[test]
+fn why_there_is_nobody_to_agree_with() {
+    for (why, peer, reason) in [
+        (Absence::NoTlv, Peer::Absent, RelayReason::NoPeerTlv),
+        (Absence::Draft, Peer::Draft, RelayReason::DraftPeer),
+        (Absence::Several, Peer::Several, RelayReason::SeveralNeighbors),
+    ] {
+        let mut station = Station::new(StationConfig::default());
+        station.set_reflective_request(true);
+        station.handle_remote(&[3, 4, 0x6e, 0x54, 0x14]);
+        assert_eq!(relay(&station.status()), (RelayState::On, RelayReason::Agreed));
+        station.handle_absence(why);
+        assert_eq!(relay(&station.status()), (RelayState::Unknown, reason));
+        assert_eq!((station.status().peer, station.status().is_agreed()), (peer, false));
+
+        let mut bridge = Bridge::new(BridgeConfig { reflective_capable: true, ..Default::default() });
+        bridge.handle_remote(&[0, 7, 0x6e, 0x94, 0x14]);
+        bridge.reflective_applied(true);
+        bridge.handle_absence(why);
+        bridge.reflective_applied(false);
+        assert_eq!(relay(&bridge.status()), (RelayState::Off, reason));
+        assert_eq!(bridge.status().peer, peer);
+    }
+}
+
+/// The bridge's reflective relay, state by event: what is asked of the data path, RRCTR, the reason.
+#[test]
+fn reflective_relay_state_by_event() {
+    type Event = fn(&mut Bridge);
+    type Outcome = (Option<bool>, bool, RelayReason);
+    const REQUEST: &[u8] = &[0x00, 0x07, 0x6e, 0x94, 0x14];
+    const NO_REQUEST: &[u8] = &[0x00, 0x03, 0x6e, 0x94, 0x14];
+    let requested: Event = |b| b.handle_remote(REQUEST);
+    let withdrawn: Event = |b| b.handle_remote(NO_REQUEST);
+    let lost: Event = |b| b.handle_absence(Absence::NoTlv);
+    let on: Event = |b| b.reflective_applied(true);
+    let off: Event = |b| b.reflective_applied(false);
+    // The way into each state.
+    let states: [(&str, &[Event]); 5] = [
+        ("off", &[withdrawn]),
+        ("switching on", &[requested]),
+        ("on", &[requested, on]),
+        ("switching off", &[requested, on, withdrawn]),
+        ("failed", &[requested, off]),
+    ];
+    use RelayReason::{Agreed, DataPathFailed, NoPeerTlv, NotRequested, Switching};
+    let table: [(&str, Event, [Outcome; 5]); 5] = [
+        (
+            "requested",
+            requested,
+            [
+                (Some(true), false, Switching),
+                (None, false, Switching),
+                (None, true, Agreed),
+                (Some(true), true, Agreed),
+                (None, false, DataPathFailed),
+            ],
+        ),
+        (
+            "withdrawn",
+            withdrawn,
+            [
+                (None, false, NotRequested),
+                (Some(false), false, NotRequested),
+                (Some(false), true, Switching),
+                (None, true, Switching),
+                (Some(false), false, NotRequested),
+            ],
+        ),
+        (
+            "lost",
+            lost,
+            [
+                (None, false, NoPeerTlv),
+                (Some(false), false, NoPeerTlv),
+                (Some(false), true, Switching),
+                (None, true, Switching),
+                (Some(false), false, NoPeerTlv),
+            ],
+        ),
+        (
+            "switched on",
+            on,
+            [
+                (None, false, NotRequested),
+                (None, true, Agreed),
+                (None, true, Agreed),
+                (None, true, DataPathFailed),
+                (None, true, Agreed),
+            ],
+        ),
+        (
+            "switched off",
+            off,
+            [
+                (None, false, NotRequested),
+                (None, false, DataPathFailed),
+                (None, false, DataPathFailed),
+                (None, false, NotRequested),
+                (None, false, DataPathFailed),
+            ],
+        ),
+    ];
+    for (event, act, row) in table {
+        for ((state, way), (asked, control, reason)) in states.iter().zip(row) {
+            let mut bridge = Bridge::new(BridgeConfig { reflective_capable: true, ..Default::default() });
+            way.iter().for_each(|step| step(&mut bridge));
+            from_bridge(&mut bridge);
+            act(&mut bridge);
+            let switch = from_bridge(&mut bridge).into_iter().find_map(|o| match o {
+                Output::SwitchReflective(on) => Some(on),
+                Output::LocalTlv(_) | Output::Operational(_) => None,
+            });
+            let status = bridge.status().reflective_relay;
+            let got = (switch, status.state == RelayState::On, status.reason);
+            assert_eq!(got, (asked, control, reason), "{event} while {state}");
+        }
+    }
+}
+
+#[test]
 fn what_is_no_evb_is_counted() {
     let mut bridge = Bridge::new(BridgeConfig::default());
-    bridge.handle_remote(Some(&[0, 4, 0x6e, 0x94]));
-    bridge.handle_remote(Some(&[0, 4, 0x6e, 0x54, 0x14]));
+    bridge.handle_remote(&[0, 4, 0x6e, 0x94]);
+    bridge.handle_remote(&[0, 4, 0x6e, 0x54, 0x14]);
     assert_eq!(bridge.status().peer, Peer::WrongRole(Mode::Bridge));
     assert!(!bridge.status().is_agreed());
-    bridge.handle_remote(None);
+    bridge.handle_absence(Absence::NoTlv);
     assert_eq!(*bridge.stats(), Stats { received: 2, malformed: 1, wrong_role: 1 });
 }
 
@@ -175,7 +298,7 @@ fn a_bridge_switches_first_and_tells_second() {
     let mut bridge =
         Bridge::new(BridgeConfig { reflective_capable: true, gid_capable: true, ..Default::default() });
     assert_eq!(tlv_of(&from_bridge(&mut bridge)), Some(vec![0x06, 0x00, 0x6e, 0x54, 0x14]));
-    bridge.handle_remote(Some(&[0x00, 0x07, 0x6e, 0x94, 0x14]));
+    bridge.handle_remote(&[0x00, 0x07, 0x6e, 0x94, 0x14]);
     let outputs = from_bridge(&mut bridge);
     assert_eq!(outputs[0], Output::SwitchReflective(true));
     assert_eq!(tlv_of(&outputs), Some(vec![0x06, 0x07, 0x6e, 0x54, 0x14]));
@@ -185,7 +308,7 @@ fn a_bridge_switches_first_and_tells_second() {
     assert_eq!(tlv_of(&from_bridge(&mut bridge)), Some(vec![0x07, 0x07, 0x6e, 0x54, 0x14]));
     assert_eq!(relay(&bridge.status()), (RelayState::On, RelayReason::Agreed));
     // The station is lost: RRCTR stays until the data path has followed.
-    bridge.handle_remote(None);
+    bridge.handle_absence(Absence::NoTlv);
     let outputs = from_bridge(&mut bridge);
     assert_eq!(outputs[0], Output::SwitchReflective(false));
     assert_eq!(tlv_of(&outputs), Some(vec![0x07, 0x00, 0x6e, 0x54, 0x14]));
@@ -198,11 +321,11 @@ fn a_bridge_switches_first_and_tells_second() {
 #[test]
 fn a_data_path_that_does_not_follow() {
     let mut bridge = Bridge::new(BridgeConfig { reflective_capable: true, ..Default::default() });
-    bridge.handle_remote(Some(&[0x00, 0x07, 0x6e, 0x94, 0x14]));
+    bridge.handle_remote(&[0x00, 0x07, 0x6e, 0x94, 0x14]);
     bridge.reflective_applied(false);
     assert_eq!(relay(&bridge.status()), (RelayState::Off, RelayReason::DataPathFailed));
     // An answer that comes after the station has withdrawn its request does not switch on.
-    bridge.handle_remote(Some(&[0x00, 0x03, 0x6e, 0x94, 0x14]));
+    bridge.handle_remote(&[0x00, 0x03, 0x6e, 0x94, 0x14]);
     bridge.reflective_applied(true);
     let tlv = tlv_of(&from_bridge(&mut bridge)).unwrap();
     assert_eq!(tlv[0], 0x02);
@@ -211,10 +334,10 @@ fn a_data_path_that_does_not_follow() {
 #[test]
 fn why_a_bridge_does_not_reflect() {
     let mut bridge = Bridge::new(BridgeConfig::default());
-    bridge.handle_remote(Some(&[0x00, 0x07, 0x6e, 0x94, 0x14]));
+    bridge.handle_remote(&[0x00, 0x07, 0x6e, 0x94, 0x14]);
     assert_eq!(relay(&bridge.status()), (RelayState::Off, RelayReason::NotCapable));
     assert!(!from_bridge(&mut bridge).contains(&Output::SwitchReflective(true)));
-    bridge.handle_remote(Some(&[0x00, 0x03, 0x6e, 0x94, 0x14]));
+    bridge.handle_remote(&[0x00, 0x03, 0x6e, 0x94, 0x14]);
     assert_eq!(relay(&bridge.status()), (RelayState::Off, RelayReason::NotRequested));
 }
 
@@ -222,7 +345,7 @@ fn why_a_bridge_does_not_reflect() {
 fn groups_need_both() {
     for (ours, theirs) in [(false, false), (false, true), (true, false), (true, true)] {
         let mut bridge = Bridge::new(BridgeConfig { gid_capable: ours, ..Default::default() });
-        bridge.handle_remote(Some(&[0, u8::from(theirs) * 8, 0x6e, 0x94, 0x14]));
+        bridge.handle_remote(&[0, u8::from(theirs) * 8, 0x6e, 0x94, 0x14]);
         assert_eq!(bridge.status().groups, ours && theirs);
     }
 }
@@ -234,7 +357,7 @@ fn values_in_operation() {
     let remote = |rwd_rol: u8, rka_rol: u8| [0, 0, 5 << 5 | 10, 0x40 | rwd_rol | 22, rka_rol | 18];
     let run = |config, info: [u8; 5]| {
         let mut station = Station::new(config);
-        station.handle_remote(Some(&info));
+        station.handle_remote(&info);
         (station.status(), tlv_of(&from_station(&mut station)).unwrap())
     };
     let (status, tlv) = run(config, remote(0, 0));
@@ -257,7 +380,7 @@ fn settle(station: &mut Station, bridge: &mut Bridge) -> usize {
     loop {
         let from_s = tlv_of(&from_station(station));
         if let Some(tlv) = &from_s {
-            bridge.handle_remote(Some(tlv));
+            bridge.handle_remote(tlv);
         }
         let outputs = from_bridge(bridge);
         for output in &outputs {
@@ -267,7 +390,7 @@ fn settle(station: &mut Station, bridge: &mut Bridge) -> usize {
         }
         let from_b = tlv_of(&from_bridge(bridge)).or(tlv_of(&outputs));
         if let Some(tlv) = &from_b {
-            station.handle_remote(Some(tlv));
+            station.handle_remote(tlv);
         }
         if from_s.is_none() && from_b.is_none() {
             return count;
@@ -310,6 +433,6 @@ proptest! {
             prop_assert_eq!(EvbTlv::parse(&tlv.to_bytes()), Ok(tlv));
         }
         let mut bridge = Bridge::new(BridgeConfig::default());
-        bridge.handle_remote(Some(&info));
+        bridge.handle_remote(&info);
     }
 }

@@ -87,6 +87,8 @@ pub(super) enum Event {
     Withdrawn(ManagerId, Association),
     /// The bridge is there now.
     Ready,
+    /// The bridge is lost, and the VSI with it.
+    PeerLost,
     /// Time has passed.
     Timeout,
 }
@@ -173,6 +175,16 @@ impl Vsi {
                 State::Processing { .. } | State::KeepAlive { .. } | State::Deassociate { .. } | State::End,
                 Event::Ready,
             ) => {}
+
+            (
+                State::Processing { .. } | State::WaitSystemCmd { .. } | State::KeepAlive { .. },
+                Event::PeerLost,
+            ) => self.finish(now, Cause::PeerLost, None, shared),
+            (State::Deassociate { cause, .. }, Event::PeerLost) => {
+                let cause = *cause;
+                self.finish(now, cause, None, shared);
+            }
+            (State::Held | State::BackOff { .. } | State::End, Event::PeerLost) => {}
 
             (State::Processing { sent, .. }, Event::Timeout) => {
                 let command = sent.command;

@@ -63,6 +63,16 @@ impl Station {
         }
     }
 
+    /// The bridge is lost, and by policy no VSI outlives it: all end at once, without a word to the bridge, and those
+    /// still wanted are asked for again when it is back. The other policy is to do nothing (UNSURE-8).
+    pub fn release_all(&mut self, now: Instant) {
+        self.shared.ready = false;
+        let ids: Vec<_> = self.vsis.keys().copied().collect();
+        for id in ids {
+            self.step(now, id, Event::PeerLost);
+        }
+    }
+
     /// What the hypervisor wants. A De-Associate always ends in [`StationEvent::Gone`], also of a VSI not known here:
     /// the bridge may hold it from before a restart.
     ///

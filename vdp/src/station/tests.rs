@@ -156,7 +156,7 @@ type Action = fn(&mut Station);
 type Row = (&'static str, Action, [(&'static str, &'static str); 6]);
 
 #[rustfmt::skip]
-const TABLE: [Row; 15] = [
+const TABLE: [Row; 16] = [
     ("Associate again", |s| s.command(T0, associate()).unwrap(), [
         ("", "Held"), ("", "Processing"), ("tx Associate", "Processing"), ("", "KeepAlive"), ("", "Deassociating"),
         ("tx Associate", "Processing"),
@@ -216,6 +216,10 @@ const TABLE: [Row; 15] = [
     ("the bridge is lost", |s| s.set_ready(T0, false), [
         ("", "Held"), ("", "Processing"), ("", "Confirmed"), ("", "KeepAlive"), ("", "Deassociating"), ("", "BackOff"),
     ]),
+    ("the bridge is lost, and all with it", |s| s.release_all(T0), [
+        ("", "Held"), ("", "Held"), ("Gone PeerLost -", "Held"), ("Gone PeerLost -", "Held"), ("Gone Commanded -", "gone"),
+        ("", "BackOff"),
+    ]),
     ("the bridge is there", |s| { s.set_ready(T0, false); s.set_ready(T0, true); }, [
         ("tx Associate", "Processing"), ("", "Processing"), ("", "Confirmed"), ("", "KeepAlive"),
         ("", "Deassociating"), ("tx Associate", "Processing"),
@@ -241,6 +245,17 @@ fn every_state_by_every_event() {
             let got = (said(&mut station), state(&station));
             assert_eq!(got, (outputs.into(), after.into()), "{event} in {before}");
         }
+    }
+}
+
+#[test]
+fn what_was_released_is_asked_for_when_the_bridge_is_back() {
+    for name in ["Held", "Processing", "Confirmed", "KeepAlive", "BackOff"] {
+        let mut station = in_state(name);
+        station.release_all(T0);
+        drain(&mut station);
+        station.set_ready(T0, true);
+        assert_eq!((said(&mut station).as_str(), state(&station).as_str()), ("tx Associate", "Processing"));
     }
 }
 

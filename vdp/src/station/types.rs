@@ -189,6 +189,8 @@ pub enum Cause {
     },
     /// No answer within respWaitDelay.
     Timeout,
+    /// The bridge is not heard any more, and VSIs do not outlive it by policy (UNSURE-8).
+    PeerLost,
     /// The answer is not what was asked for, beyond what the bridge may fill in.
     Mismatch,
     /// The bridge confirmed an Associate without naming the VLAN it was asked to choose.
@@ -202,9 +204,12 @@ impl Cause {
         match self {
             Self::Refused { error, .. } | Self::Reverted { error } => Some(error),
             Self::NullVid => Some(ErrorCode::InvalidVidGroupOrMac),
-            Self::Commanded | Self::Replaced | Self::PeerDeassociated | Self::Timeout | Self::Mismatch => {
-                None
-            }
+            Self::Commanded
+            | Self::Replaced
+            | Self::PeerDeassociated
+            | Self::Timeout
+            | Self::PeerLost
+            | Self::Mismatch => None,
         }
     }
 
@@ -227,6 +232,7 @@ impl fmt::Display for Cause {
             }
             Self::Reverted { error } => write!(f, "the bridge answered the keep-alive with KEEP: {error}"),
             Self::Timeout => f.write_str("the bridge did not answer in time"),
+            Self::PeerLost => f.write_str("released, because the bridge is not heard any more"),
             Self::Mismatch => f.write_str("the bridge's answer differs from what was asked for"),
             Self::NullVid => f.write_str("the bridge confirmed the association without naming a VLAN"),
         }
