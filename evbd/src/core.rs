@@ -7,10 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ether::{Instant, MacAddr};
 use hairpin::{EdgeMode, PortId, VsiKey};
-use lldp::{
-    Agent, AgentConfig, ChassisId, LocalInfo,
-    basic::{Capabilities, CapabilitySet, PortSubtype},
-};
+use lldp::Agent;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use vdp::{
     Command, FilterEntry, FilterInfo, Hints, VsiId,
@@ -19,12 +16,15 @@ use vdp::{
 };
 
 use crate::{
-    config::{BridgePortKind, Config, RoleConfig, StationRelay, VsiConfig},
+    announce::local_info,
+    config::{BridgePortKind, Config, RoleConfig, VsiConfig},
     dispatch::dispatch,
+    edge::EdgeRelay,
     effect::Effect,
     event::Event,
     input::{Input, Link},
-    port::{Edge, Ignored, Port, PortKind, Side},
+    port::{Edge, Port, PortKind, Side},
+    reload,
     vsidb::VsiDb,
     wiring,
 };
@@ -34,8 +34,6 @@ pub struct Core {
     pub(crate) config: Config,
     pub(crate) ports: Vec<Port>,
     pub(crate) vsidb: VsiDb,
-    /// What the edge relay of a station does now.
-    pub(crate) relay: EdgeMode,
     pub(crate) effects: VecDeque<Effect>,
     /// Rows given to VSIs whose gate was opened.
     pub(crate) keys: BTreeMap<(PortId, VsiId), VsiKey>,
@@ -54,25 +52,15 @@ impl Core {
         let ports = port_list(&config)
             .into_iter()
             .zip(0..)
-            .map(|((interface, kind), number)| Port {
-                id: PortId(number),
-                interface,
-                kind,
-                link: Link::Absent,
-                known: false,
-                agents: Vec::new(),
-                edge: edge(&config, kind, random.random(), now),
-                ignored: Ignored::default(),
-                deadline: None,
+            .map(|((interface, kind), number)| {
+                Port::new(PortId(number), interface, kind, edge(&config, kind, &mut random, now))
             })
             .collect();
         let vsidb = VsiDb::new(config.bridge().map_or(&[], |b| &b.profiles));
-        let relay = wiring::wanted_relay(&config, None).0;
         let mut core = Self {
             config,
             ports,
             vsidb,
-            relay,
             effects: VecDeque::new(),
             keys: BTreeMap::new(),
             next_key: 0,
@@ -89,6 +77,10 @@ impl Core {
     /// Takes one input. An input for a port that does not exist is ignored.
     pub fn handle(&mut self, now: Instant, input: Input) {
         match input {
+            Input::Reload { config } => match Config::parse("reload", &config) {
+                Ok(config) => reload::apply(self, now, config),
+                Err(error) => self.tell(Event::ReloadRefused { error: error.to_string() }),
+            },
             Input::Link { port, link } => self.handle_link(now, port, link),
             Input::Frame { port, frame } => {
                 if let Some(port) = self.ports.get_mut(port.index()) {
@@ -134,15 +126,21 @@ impl Core {
         &self.config
     }
 
-    /// What the edge relay of a station does now.
+    /// What the edge relay of a station does now; a bridge has none and is called a VEB.
     #[must_use]
-    pub const fn relay(&self) -> EdgeMode {
-        self.relay
+    pub fn relay(&self) -> EdgeMode {
+        self.ports
+            .iter()
+            .find_map(|port| match &port.edge.as_ref()?.side {
+                Side::Station { relay, .. } => Some(relay.mode()),
+                Side::Bridge { .. } => None,
+            })
+            .unwrap_or(EdgeMode::Veb)
     }
 
     /// Ports as (number, interface, kind), in the order of their numbers.
     pub fn ports(&self) -> impl Iterator<Item = (PortId, &str, PortKind)> {
-        self.ports.iter().map(|p| (p.id, p.interface.as_str(), p.kind))
+        self.ports.iter().filter(|p| !p.is_free()).map(|p| (p.id, p.interface.as_str(), p.kind))
     }
 
     pub(crate) fn interface(&self, port: PortId) -> &str {
@@ -170,7 +168,60 @@ impl Core {
     }
 
     fn side_mut(&mut self, port: PortId) -> Option<&mut Side> {
-        Some(&mut self.ports.get_mut(port.index())?.edge.as_mut()?.side)
+        self.side_at(port.index())
+    }
+
+    pub(crate) fn side_at(&mut self, index: usize) -> Option<&mut Side> {
+        self.ports.get_mut(index)?.side()
+    }
+
+    /// Adds a port under the first free number.
+    pub(crate) fn add_port(&mut self, now: Instant, interface: String, kind: PortKind) {
+        let free = self.ports.iter().position(Port::is_free).unwrap_or(self.ports.len());
+        let Ok(id) = u16::try_from(free).map(PortId) else {
+            return tracing::error!(interface, "there are 65536 ports already");
+        };
+        let edge = edge(&self.config, kind, &mut self.random, now);
+        let new = Port::new(id, interface, kind, edge);
+        match self.ports.get_mut(free) {
+            Some(port) => *port = new,
+            None => self.ports.push(new),
+        }
+    }
+
+    /// Makes the agents of the port at `index`, or tells those it has how they work and what they say now.
+    pub(crate) fn speak(&mut self, now: Instant, index: usize) {
+        let Some(port) = self.ports.get_mut(index) else { return };
+        let Some(mac) = port.mac() else { return };
+        let chassis = *self.chassis.get_or_insert(mac);
+        let settings = self.config.lldp.get(&port.interface).map_or(&[][..], Vec::as_slice);
+        let new = port.agents.is_empty();
+        for (place, settings) in settings.iter().enumerate() {
+            let local = local_info(&self.config, port, chassis, settings);
+            match port.agents.get_mut(place) {
+                Some(agent) => {
+                    agent.reconfigure(now, settings.config);
+                    agent.set_local(now, local);
+                }
+                None => port.agents.push(Agent::new(settings.config, local)),
+            }
+        }
+        port.destinations = settings.iter().map(|s| (s.config.scope, s.destination)).collect();
+        if new {
+            wiring::announce(port, now);
+        }
+    }
+
+    /// Has the uplink carry out `command` of a configured VSI.
+    pub(crate) fn command(&mut self, now: Instant, vsi: &VsiConfig, command: Command) {
+        let uplink = self.ports.iter().position(|p| p.kind == PortKind::Uplink);
+        let side = uplink.and_then(|index| self.side_at(index));
+        if let (Some(Side::Station { vdp, .. }), Some(request)) = (side, request(vsi, command)) {
+            let id = request.id;
+            if let Err(error) = vdp.command(now, request) {
+                tracing::warn!(%id, %error, "VSI command refused");
+            }
+        }
     }
 
     fn settle(&mut self, now: Instant, port: PortId) {
@@ -203,32 +254,17 @@ impl Core {
         let (was, is) = (port.link.is_up(), link.is_up());
         let absent = link == Link::Absent;
         port.link = link;
-        if let Some(mac) = port.mac() {
-            let chassis = *self.chassis.get_or_insert(mac);
-            let local = local_info(&self.config, port, chassis);
-            if port.agents.is_empty() {
-                for &scope in port.kind.scopes() {
-                    let config = AgentConfig {
-                        scope,
-                        admin_status: lldp::AdminStatus::RxTx,
-                        timing: self.config.lldp.timing,
-                        max_neighbors: self.config.lldp.max_neighbors,
-                    };
-                    port.agents.push(Agent::new(config, local.clone()));
-                }
-                wiring::announce(port, now);
-            } else {
-                for agent in &mut port.agents {
-                    agent.set_local(now, local.clone());
-                }
-            }
-        }
+        self.speak(now, id.index());
+        let Some(port) = self.ports.get_mut(id.index()) else { return };
         for agent in &mut port.agents {
             agent.handle_link(now, is);
         }
         if let Some(edge) = port.edge.as_mut().filter(|_| was != is) {
             edge.ecp.reset(now, first_sequence);
             wiring::offer_readiness(edge, now, is);
+            if let Side::Station { relay, .. } = &mut edge.side {
+                relay.set_link(now, is);
+            }
         }
         let name = port.interface.clone();
         let vm = port.kind == PortKind::Vm;
@@ -250,29 +286,17 @@ impl Core {
     /// A VM's interface came or went: its VSI is wanted or not.
     fn follow_vm(&mut self, now: Instant, interface: &str, absent: bool) {
         let Some(station) = self.config.station() else { return };
-        let requests: Vec<_> = station
-            .vsis
-            .iter()
-            .filter(|vsi| vsi.interface == interface)
-            .filter_map(|vsi| request(vsi, if absent { Command::DeAssociate } else { Command::Associate }))
-            .collect();
-        let Some(uplink) = self.ports.iter().position(|p| p.kind == PortKind::Uplink) else { return };
-        if let Some(Side::Station { vdp, .. }) =
-            self.ports.get_mut(uplink).and_then(|p| Some(&mut p.edge.as_mut()?.side))
-        {
-            for request in requests {
-                let id = request.id;
-                if let Err(error) = vdp.command(now, request) {
-                    tracing::warn!(%id, %error, "VSI command refused");
-                }
-            }
+        let command = if absent { Command::DeAssociate } else { Command::Associate };
+        for vsi in station.vsis.clone().iter().filter(|vsi| vsi.interface == interface) {
+            self.command(now, vsi, command);
         }
+        let Some(uplink) = self.ports.iter().position(|p| p.kind == PortKind::Uplink) else { return };
         wiring::settle(self, now, uplink);
     }
 }
 
 /// The ports a configuration names: protocol ports first, so that the chassis is named after one.
-fn port_list(config: &Config) -> Vec<(String, PortKind)> {
+pub(crate) fn port_list(config: &Config) -> Vec<(String, PortKind)> {
     match &config.role {
         RoleConfig::Station(station) => {
             let vms = station.vsis.iter().map(|vsi| (vsi.interface.clone(), PortKind::Vm));
@@ -292,56 +316,32 @@ fn port_list(config: &Config) -> Vec<(String, PortKind)> {
     }
 }
 
-fn edge(config: &Config, kind: PortKind, first_sequence: u16, now: Instant) -> Option<Edge> {
-    let proposal = config.proposal;
+fn edge(config: &Config, kind: PortKind, random: &mut StdRng, now: Instant) -> Option<Edge> {
+    let Config { proposal, manual, .. } = *config;
     let side = match (&config.role, kind) {
         (RoleConfig::Station(station), PortKind::Uplink) => {
-            let mut evb = vdp::evb::Station::new(vdp::evb::StationConfig {
-                proposal,
-                gid_capable: false,
-                manual: false,
-            });
-            evb.set_reflective_request(station.relay == StationRelay::Vepa);
-            Side::Station { evb, vdp: vdp::Station::new(StationConfig::default(), proposal) }
+            let mut evb =
+                vdp::evb::Station::new(vdp::evb::StationConfig { proposal, gid_capable: false, manual });
+            evb.set_reflective_request(station.mode.wants_reflection());
+            Side::Station {
+                evb,
+                vdp: vdp::Station::new(StationConfig::default(), proposal),
+                relay: Box::new(EdgeRelay::new(station, random.random())),
+            }
         }
         (RoleConfig::Bridge(bridge), PortKind::Station) => Side::Bridge {
             evb: vdp::evb::Bridge::new(vdp::evb::BridgeConfig {
                 reflective_capable: bridge.reflective_relay,
                 gid_capable: false,
                 proposal,
-                manual: false,
+                manual,
             }),
             vdp: vdp::Bridge::new(BridgeConfig::default(), proposal),
         },
         _ => return None,
     };
-    let ecp = ecp::Link::new(ecp::Subtype::Vdp, proposal.ecp_params(), first_sequence, now);
+    let ecp = ecp::Link::new(ecp::Subtype::Vdp, proposal.ecp_params(), random.random(), now);
     Some(Edge { side, ecp, status: None, local_tlv: None, neighbors: 0 })
-}
-
-fn local_info(config: &Config, port: &Port, chassis: MacAddr) -> LocalInfo {
-    let bridge = config.bridge().is_some();
-    let capability = if bridge { CapabilitySet::BRIDGE } else { CapabilitySet::STATION_ONLY };
-    LocalInfo {
-        chassis: ChassisId::mac(chassis),
-        port: port_id(port),
-        port_description: Some(match port.kind {
-            PortKind::Uplink => "EVB station uplink".to_owned(),
-            PortKind::Station => "EVB station-facing bridge port".to_owned(),
-            PortKind::Lan | PortKind::Vm => "LAN port".to_owned(),
-        }),
-        system_name: Some(config.name.clone()),
-        system_description: Some(concat!("evbd ", env!("CARGO_PKG_VERSION")).to_owned()),
-        capabilities: Some(Capabilities { supported: capability, enabled: capability }),
-        management_addresses: Vec::new(),
-    }
-}
-
-/// The interface's name; its address where the name does not fit a port ID.
-fn port_id(port: &Port) -> lldp::PortId {
-    let name = port.interface.clone().into_bytes();
-    lldp::PortId::new(PortSubtype::InterfaceName, name)
-        .unwrap_or_else(|_| lldp::PortId::mac(port.mac().unwrap_or_default()))
 }
 
 /// `None` only for an address no station has, which the configuration has ruled out.

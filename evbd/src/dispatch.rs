@@ -2,7 +2,7 @@
 
 use ether::{EtherType, FrameView, Instant, mac};
 
-use crate::port::Port;
+use crate::port::{Port, Side};
 
 /// Hands `frame` to the engine of `port` it is meant for, or counts why to none.
 pub(crate) fn dispatch(port: &mut Port, now: Instant, frame: &[u8]) {
@@ -10,6 +10,15 @@ pub(crate) fn dispatch(port: &mut Port, now: Instant, frame: &[u8]) {
         port.ignored.malformed += 1;
         return;
     };
+    // Before the other checks: a probe is tagged where the kernel leaves tags on, and its source is ours.
+    if view.ethertype == EtherType::PROBE {
+        let ours = match port.edge.as_mut().map(|edge| &mut edge.side) {
+            Some(Side::Station { relay, .. }) => relay.handle_probe(now, &view),
+            Some(Side::Bridge { .. }) | None => false,
+        };
+        port.ignored.other_probe += u64::from(!ours);
+        return;
+    }
     if view.tag.is_some() {
         port.ignored.tagged += 1;
         return;
@@ -19,12 +28,10 @@ pub(crate) fn dispatch(port: &mut Port, now: Instant, frame: &[u8]) {
         return;
     }
     match view.ethertype {
-        EtherType::LLDP => {
-            match port.agents.iter_mut().find(|agent| agent.config().scope.address() == view.dst) {
-                Some(agent) => agent.handle_pdu(now, view.src, view.payload),
-                None => port.ignored.other_destination += 1,
-            }
-        }
+        EtherType::LLDP => match port.agent_at(view.dst) {
+            Some(agent) => agent.handle_pdu(now, view.src, view.payload),
+            None => port.ignored.other_destination += 1,
+        },
         EtherType::ECP => {
             let here = view.dst == mac::NEAREST_CUSTOMER_BRIDGE || port.mac() == Some(view.dst);
             let Some(edge) = port.edge.as_mut().filter(|_| here) else {

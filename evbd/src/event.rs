@@ -4,6 +4,8 @@ use serde::Serialize;
 
 use hairpin::EdgeMode;
 
+use crate::{config::OnPeerLoss, probe::Proof};
+
 /// Something worth telling. Field `port` is an interface name.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
@@ -49,12 +51,39 @@ pub enum Event {
         /// How many neighbours are heard.
         neighbors: usize,
     },
-    /// The station's edge relay was switched.
+    /// One customer-bridge neighbour, or none, after there were more.
+    EvbPointToPoint {
+        /// Interface.
+        port: String,
+    },
+    /// The EVB peer is lost: silent, of another role, or not the only neighbour any more.
+    EvbPeerLost {
+        /// Interface.
+        port: String,
+        /// How.
+        because: &'static str,
+        /// What becomes of the VSIs.
+        policy: OnPeerLoss,
+    },
+    /// The station's edge relay was switched, or is held by policy, or is held no longer.
     Relay {
         /// What it is now.
         mode: EdgeMode,
+        /// Whether it stays a VEPA by policy although nothing is known to come back.
+        held: bool,
         /// Why.
         because: String,
+    },
+    /// What probes tell of the bridge's reflection has changed.
+    Probe {
+        /// Interface.
+        port: String,
+        /// What is known.
+        state: Proof,
+        /// The same in words.
+        words: &'static str,
+        /// How long the probe that proved it was under way, in microseconds.
+        round_trip_us: Option<u64>,
     },
     /// Reflective relay of a bridge port was switched in the data path.
     Reflective {
@@ -80,6 +109,16 @@ pub enum Event {
         /// What happened.
         #[serde(flatten)]
         what: vdp::bridge::BridgeEvent,
+    },
+    /// The configuration was read again and is in force.
+    Reloaded {
+        /// What changed, a line each.
+        changes: Vec<String>,
+    },
+    /// The configuration was read again and is wrong; nothing changed.
+    ReloadRefused {
+        /// Where and what.
+        error: String,
     },
     /// The data path lost a port.
     PortFailed {
@@ -108,10 +147,15 @@ impl Event {
             Self::Neighbor { .. } => "neighbor",
             Self::Evb { .. } => "evb",
             Self::EvbNotPointToPoint { .. } => "evb_not_point_to_point",
+            Self::EvbPointToPoint { .. } => "evb_point_to_point",
+            Self::EvbPeerLost { .. } => "evb_peer_lost",
+            Self::Probe { .. } => "probe",
             Self::Relay { .. } => "relay",
             Self::Reflective { .. } => "reflective",
             Self::StationVsi { .. } => "station_vsi",
             Self::BridgeVsi { .. } => "bridge_vsi",
+            Self::Reloaded { .. } => "reloaded",
+            Self::ReloadRefused { .. } => "reload_refused",
             Self::PortFailed { .. } => "port_failed",
             Self::EcpFailed { .. } => "ecp_failed",
         }

@@ -16,7 +16,7 @@ pub enum Input {
         /// Its state now.
         link: Link,
     },
-    /// A control frame (LLDP or ECP) was received.
+    /// A control frame (LLDP, ECP or a probe) was received.
     Frame {
         /// On which port.
         port: PortId,
@@ -30,6 +30,11 @@ pub enum Input {
         port: PortId,
         /// The state it now has.
         on: bool,
+    },
+    /// Another configuration counts from now on. Its role and, on a station, its uplink are those in force.
+    Reload {
+        /// The file's text; it was found valid.
+        config: String,
     },
     /// A deadline of [`crate::Core::poll_timeout`] has come.
     Timeout,
@@ -55,6 +60,15 @@ pub enum Link {
 }
 
 impl Link {
+    /// Octets of payload it carries, if there is an interface.
+    #[must_use]
+    pub const fn mtu(&self) -> Option<u32> {
+        match self {
+            Self::Present { mtu, .. } => Some(*mtu),
+            Self::Absent => None,
+        }
+    }
+
     /// Whether frames can pass.
     #[must_use]
     pub const fn is_up(&self) -> bool {

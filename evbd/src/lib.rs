@@ -3,17 +3,24 @@
 //! [`Core`] is the daemon without I/O: every input is an [`Input`], every wish an [`Effect`]. [`run`] drives it with
 //! sockets and threads; [`cli`] is the command line. `docs/architecture.md` draws the whole.
 
+mod announce;
 pub mod api;
 pub mod cli;
 pub mod config;
 mod core;
+pub mod decode;
 mod describe;
 mod dispatch;
+mod edge;
 mod effect;
 mod event;
 mod input;
 mod kernel;
 mod port;
+mod probe;
+mod record;
+mod reload;
+pub mod replay;
 mod run;
 mod view;
 mod vsidb;
@@ -26,5 +33,7 @@ pub use crate::{
     event::Event,
     input::{Input, Link, PortId},
     port::PortKind,
+    probe::Proof,
+    record::{FORMAT, Header},
     run::run,
 };

@@ -1,11 +1,11 @@
 //! A port of the daemon with the protocol engines that run on it.
 
-use ether::{Instant, MacAddr, time::earliest};
+use ether::{Instant, MacAddr, mac, time::earliest};
 use hairpin::PortId;
 use lldp::{Agent, Scope};
 use serde::Serialize;
 
-use crate::input::Link;
+use crate::{edge::EdgeRelay, input::Link};
 
 /// What a port is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -22,19 +22,10 @@ pub enum PortKind {
 }
 
 impl PortKind {
-    /// The LLDP agents that run on such a port.
-    pub(crate) const fn scopes(self) -> &'static [Scope] {
-        match self {
-            Self::Uplink | Self::Station => &[Scope::NearestBridge, Scope::NearestCustomer],
-            Self::Lan => &[Scope::NearestBridge],
-            Self::Vm => &[],
-        }
-    }
-
     /// Whether control frames are sent and received there.
     #[must_use]
     pub const fn speaks(self) -> bool {
-        !self.scopes().is_empty()
+        !matches!(self, Self::Vm)
     }
 }
 
@@ -48,6 +39,8 @@ pub(crate) struct Port {
     pub(crate) known: bool,
     /// Empty until the interface was seen: an LLDPDU names its address.
     pub(crate) agents: Vec<Agent>,
+    /// Where each agent's LLDPDUs go.
+    pub(crate) destinations: Vec<(Scope, MacAddr)>,
     pub(crate) edge: Option<Edge>,
     pub(crate) ignored: Ignored,
     /// What [`crate::Core`] has this port filed under.
@@ -67,7 +60,7 @@ pub(crate) struct Edge {
 
 /// Which end of the EVB link this is.
 pub(crate) enum Side {
-    Station { evb: vdp::evb::Station, vdp: vdp::Station },
+    Station { evb: vdp::evb::Station, vdp: vdp::Station, relay: Box<EdgeRelay> },
     Bridge { evb: vdp::evb::Bridge, vdp: vdp::Bridge },
 }
 
@@ -84,17 +77,63 @@ pub(crate) struct Ignored {
     pub other_ecp: u64,
     /// Of another EtherType.
     pub other_ethertype: u64,
+    /// Probes of reflective relay that nobody here awaits: another station's, or a repetition.
+    pub other_probe: u64,
     /// Sent by this very port and come back.
     pub own: u64,
 }
 
 impl Port {
+    /// A port whose interface nothing is known of yet.
+    pub(crate) fn new(id: PortId, interface: String, kind: PortKind, edge: Option<Edge>) -> Self {
+        Self {
+            id,
+            interface,
+            kind,
+            link: Link::Absent,
+            known: false,
+            agents: Vec::new(),
+            destinations: Vec::new(),
+            edge,
+            ignored: Ignored::default(),
+            deadline: None,
+        }
+    }
+
+    /// The configuration has it no more: only its number stays, for another port.
+    pub(crate) fn free(&mut self) {
+        *self = Self { deadline: self.deadline, ..Self::new(self.id, String::new(), PortKind::Vm, None) };
+    }
+
+    /// Whether this is but a number.
+    pub(crate) const fn is_free(&self) -> bool {
+        self.interface.is_empty()
+    }
+
+    /// Its end of EVB, if EVB runs on it.
+    pub(crate) fn side(&mut self) -> Option<&mut Side> {
+        Some(&mut self.edge.as_mut()?.side)
+    }
+
     /// The address frames are sent from.
     pub(crate) const fn mac(&self) -> Option<MacAddr> {
         match self.link {
             Link::Present { mac, .. } => Some(mac),
             Link::Absent => None,
         }
+    }
+
+    /// Where the LLDPDUs of the agent of `scope` go.
+    pub(crate) fn destination(&self, scope: Scope) -> MacAddr {
+        self.destinations.iter().find(|(s, _)| *s == scope).map_or_else(|| scope.address(), |(_, to)| *to)
+    }
+
+    /// The agent LLDPDUs to `address` are for. Where one sends to a station's address, the answer comes to ours.
+    pub(crate) fn agent_at(&mut self, address: MacAddr) -> Option<&mut Agent> {
+        let own = self.mac() == Some(address);
+        let hears = |to: MacAddr| to == address || own && !mac::is_group(to);
+        let (scope, _) = *self.destinations.iter().find(|(_, to)| hears(*to))?;
+        self.agents.iter_mut().find(|agent| agent.config().scope == scope)
     }
 
     /// The agent that carries the EVB TLV [Q D.2.12].
@@ -106,11 +145,11 @@ impl Port {
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let lldp = self.agents.iter().filter_map(Agent::poll_timeout).min();
         let edge = self.edge.as_ref().and_then(|edge| {
-            let vdp = match &edge.side {
-                Side::Station { vdp, .. } => vdp.poll_timeout(),
+            let side = match &edge.side {
+                Side::Station { vdp, relay, .. } => earliest(vdp.poll_timeout(), relay.poll_timeout()),
                 Side::Bridge { vdp, .. } => vdp.poll_timeout(),
             };
-            earliest(vdp, edge.ecp.poll_timeout())
+            earliest(side, edge.ecp.poll_timeout())
         });
         earliest(lldp, edge)
     }
@@ -122,7 +161,10 @@ impl Port {
         if let Some(edge) = &mut self.edge {
             edge.ecp.handle_timeout(now);
             match &mut edge.side {
-                Side::Station { vdp, .. } => vdp.handle_timeout(now),
+                Side::Station { vdp, relay, .. } => {
+                    vdp.handle_timeout(now);
+                    relay.handle_timeout(now);
+                }
                 Side::Bridge { vdp, .. } => vdp.handle_timeout(now),
             }
         }

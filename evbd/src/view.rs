@@ -9,19 +9,31 @@ use vdp::VsiId;
 use crate::{
     api::Table,
     core::Core,
-    describe::describe,
+    decode::digits,
+    describe::{describe, remainder},
     port::{Port, Side},
-    run::Dataplane,
+    run::{ControlSockets, Dataplane, HearingRow},
     wiring::EVB_TLV,
 };
 
 /// The rows of `table` at `now`.
-pub(crate) fn rows(table: Table, core: &Core, dataplane: &Dataplane, now: Instant) -> Vec<Value> {
+pub(crate) fn rows(
+    table: Table,
+    core: &Core,
+    dataplane: &Dataplane,
+    sockets: &ControlSockets,
+    now: Instant,
+) -> Vec<Value> {
     match table {
         Table::Neighbors => core.ports.iter().flat_map(|port| neighbors(port, now)).map(row).collect(),
         Table::Evb => core.ports.iter().filter_map(|port| evb(core, port)).map(row).collect(),
         Table::Vsi => core.ports.iter().flat_map(|port| vsis(core, port, now)).collect(),
-        Table::Ports => core.ports.iter().map(|port| row(port_row(port, dataplane))).collect(),
+        Table::Ports => {
+            let mut stats = dataplane.carrier_stats();
+            let hearing = |port: &Port| sockets.hearing(port.id);
+            let ports = core.ports.iter().filter(|port| !port.is_free());
+            ports.map(|port| row(port_row(port, dataplane, hearing(port), stats.remove(&port.id)))).collect()
+        }
         Table::Fdb => fdb(core, dataplane),
     }
 }
@@ -47,9 +59,19 @@ struct Neighbor {
     ttl_s: u16,
     expires_in_s: u64,
     age_s: u64,
+    /// Since it spoke last.
+    heard_s: u64,
+    /// Since it last said something new.
+    changed_s: u64,
     evb: bool,
     organizational: Vec<String>,
     unreadable: Vec<String>,
+    /// TLVs nobody here knows, in hexadecimal.
+    unknown: Vec<String>,
+    unknown_tlvs: usize,
+    malformed_tlvs: usize,
+    /// All it said, in hexadecimal.
+    lldpdu: String,
 }
 
 fn neighbors(port: &Port, now: Instant) -> Vec<Neighbor> {
@@ -57,6 +79,7 @@ fn neighbors(port: &Port, now: Instant) -> Vec<Neighbor> {
         .iter()
         .flat_map(|agent| agent.neighbors().map(move |n| (agent.config().scope, n)))
         .map(|(scope, n)| {
+            let rest = remainder(n);
             let text = |text: &Option<lldp::basic::Text>| text.as_ref().map(ToString::to_string);
             Neighbor {
                 port: port.interface.clone(),
@@ -72,9 +95,15 @@ fn neighbors(port: &Port, now: Instant) -> Vec<Neighbor> {
                 ttl_s: n.info.ttl,
                 expires_in_s: (n.expires - now).as_secs(),
                 age_s: (now - n.first_seen).as_secs(),
+                heard_s: (now - n.last_seen).as_secs(),
+                changed_s: (now - n.last_changed).as_secs(),
                 evb: n.org(EVB_TLV).is_some(),
                 organizational: n.info.org.iter().map(describe).collect(),
-                unreadable: n.faults.iter().map(ToString::to_string).collect(),
+                unknown_tlvs: rest.unknown.len(),
+                malformed_tlvs: rest.malformed.len(),
+                unknown: rest.unknown,
+                unreadable: rest.malformed,
+                lldpdu: digits(n.raw()),
             }
         })
         .collect()
@@ -85,7 +114,13 @@ fn neighbors(port: &Port, now: Instant) -> Vec<Neighbor> {
 struct Evb {
     port: String,
     role: &'static str,
-    relay: Option<hairpin::EdgeMode>,
+    #[serde(flatten)]
+    edge: Option<crate::edge::EdgeView>,
+    /// Why reflective relay, or the station's edge relay, is as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    because: Option<&'static str>,
+    manual: bool,
+    on_peer_loss: crate::config::OnPeerLoss,
     neighbors: usize,
     #[serde(flatten)]
     status: Option<vdp::evb::Status>,
@@ -94,11 +129,17 @@ struct Evb {
 
 fn evb(core: &Core, port: &Port) -> Option<Evb> {
     let edge = port.edge.as_ref()?;
-    let station = matches!(edge.side, Side::Station { .. });
+    let (role, view) = match &edge.side {
+        Side::Station { relay, .. } => ("station", Some(relay.view())),
+        Side::Bridge { .. } => ("bridge", None),
+    };
     Some(Evb {
         port: port.interface.clone(),
-        role: if station { "station" } else { "bridge" },
-        relay: station.then_some(core.relay),
+        role,
+        because: edge.status.filter(|_| view.is_none()).map(|status| status.reflective_relay.words),
+        edge: view,
+        manual: core.config.manual,
+        on_peer_loss: core.config.on_peer_loss,
         neighbors: edge.neighbors,
         status: edge.status,
         ecp: *edge.ecp.stats(),
@@ -167,6 +208,10 @@ struct PortRow {
     fault: Option<String>,
     #[serde(flatten)]
     counters: Option<hairpin::PortCounters>,
+    #[serde(flatten)]
+    hearing: HearingRow,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    carrier_stats: Option<carrier::PortStats>,
     ignored_control: crate::port::Ignored,
     lldp: Vec<AgentRow>,
 }
@@ -185,7 +230,12 @@ struct AgentRow {
     counters: lldp::Counters,
 }
 
-fn port_row(port: &Port, dataplane: &Dataplane) -> PortRow {
+fn port_row(
+    port: &Port,
+    dataplane: &Dataplane,
+    hearing: HearingRow,
+    carrier_stats: Option<carrier::PortStats>,
+) -> PortRow {
     let link = match &port.link {
         crate::input::Link::Absent => LinkRow { link: "absent", mac: None, mtu: None },
         crate::input::Link::Present { up, mac, mtu, .. } => {
@@ -199,6 +249,8 @@ fn port_row(port: &Port, dataplane: &Dataplane) -> PortRow {
         carrier: dataplane.carrier(port.id),
         fault: dataplane.fault(port.id),
         counters: dataplane.counters(port.id),
+        hearing,
+        carrier_stats,
         ignored_control: port.ignored,
         lldp: port
             .agents

@@ -4,34 +4,38 @@
 //!   LLDP neighbour ─ EVB TLV ─▶ evb ─ own EVB TLV ─▶ LLDP
 //!                               evb ─ exponents, readiness ─▶ ecp, vdp
 //!                               evb (bridge) ─ switch reflective relay ─▶ data path ─ applied ─▶ evb
-//!                               evb (station) ─ reflective relay on/off ─▶ edge relay
+//!                               evb (station) ─ reflective relay on/off ─▶ edge relay ─ probe ─▶ wire ─▶ edge relay
 //!   ecp ─ delivered ─▶ vdp ─ VDPDU ─▶ ecp
 //!   vdp (bridge) ─ query ─▶ VSI type database ─ answer ─▶ vdp ─ install/remove ─▶ data path
-//!   vdp (station) ─ associated/gone ─▶ gate of the VM's port
+//!   vdp (station) ─ associated/gone ─▶ gate of the VM's port, edge relay
 //! ```
 
 use ether::{EtherType, Instant, MacAddr, frame, mac};
-use hairpin::{EdgeMode, PortId, VsiEntry, VsiFilter};
+use hairpin::{PortId, VsiEntry, VsiFilter, VsiKey};
 use lldp::{Msap, NeighborEvent, OrgKey, Oui, Scope};
 use vdp::{
     FilterInfo, VsiId, bridge,
     evb::{
-        RelayState, Status,
+        Absence, Status,
         tlv::{BridgeStatus, EvbTlv, StationStatus},
     },
     station::{self, StationEvent},
 };
 
 use crate::{
-    config::{Config, Fallback, StationRelay},
+    config::OnPeerLoss,
     core::Core,
+    edge::{self, EdgeRelay},
     effect::Effect,
     event::Event,
-    port::{Edge, Port, Side},
+    port::{Edge, Port, PortKind, Side},
 };
 
 /// The EVB TLV's place among the organizational TLVs [Q D.2.12].
 pub(crate) const EVB_TLV: OrgKey = OrgKey { oui: Oui::IEEE_802_1, subtype: 0x0d };
+
+/// The same of draft 0.2, as lldpad and its libvirt users still send it.
+pub(crate) const DRAFT_EVB_TLV: OrgKey = OrgKey { oui: Oui([0x00, 0x1b, 0x3f]), subtype: 0x00 };
 
 /// Passes outputs on until no engine of port `index` has any, then files its next deadline.
 pub(crate) fn settle(core: &mut Core, now: Instant, index: usize) {
@@ -55,11 +59,13 @@ fn step(core: &mut Core, now: Instant, index: usize) -> bool {
         return true;
     }
     match &mut edge.side {
-        Side::Station { evb, vdp } => {
+        Side::Station { evb, vdp, relay } => {
             if let Some(output) = evb.poll_output() {
                 from_evb(core, now, index, output);
             } else if let Some(output) = vdp.poll_output() {
                 from_station(core, now, index, output);
+            } else if let Some(output) = relay.poll_output() {
+                from_edge_relay(core, index, output);
             } else {
                 return false;
             }
@@ -79,7 +85,10 @@ fn step(core: &mut Core, now: Instant, index: usize) -> bool {
 
 fn from_lldp(core: &mut Core, index: usize, scope: Scope, output: lldp::Output) {
     match output {
-        lldp::Output::Transmit(pdu) => transmit(core, index, scope.address(), EtherType::LLDP, &pdu),
+        lldp::Output::Transmit(pdu) => {
+            let to = core.ports.get(index).map_or_else(|| scope.address(), |port| port.destination(scope));
+            transmit(core, index, to, EtherType::LLDP, &pdu);
+        }
         lldp::Output::Neighbor(what) => {
             let Some(port) = core.ports.get_mut(index) else { return };
             let interface = port.interface.clone();
@@ -105,30 +114,41 @@ const fn subject(event: &NeighborEvent) -> Option<&Msap> {
     }
 }
 
-/// The set of customer-bridge neighbours changed: give EVB the TLV of the only one.
+/// The set of customer-bridge neighbours changed: give EVB the TLV of the only one, or say why there is none.
 ///
 /// An EVB link joins two ends; with more than one neighbour there is nobody to agree with (UNSURE-16).
 fn customer_neighbors(core: &mut Core, index: usize) {
     let Some(port) = core.ports.get_mut(index) else { return };
     let Some(agent) = port.customer_agent() else { return };
-    let mut tlvs = agent.neighbors().map(|n| n.org(EVB_TLV).cloned());
-    let (first, others) = (tlvs.next(), tlvs.count());
+    let mut heard = agent.neighbors();
+    let (first, others) = (heard.next(), heard.count());
     let neighbors = others + usize::from(first.is_some());
-    let remote = first.flatten().filter(|_| others == 0);
+    let only = first.filter(|_| others == 0);
+    let remote = only.and_then(|n| n.org(EVB_TLV).cloned());
+    let absence = if others > 0 {
+        Absence::Several
+    } else if only.is_some_and(|n| n.org(DRAFT_EVB_TLV).is_some()) {
+        Absence::Draft
+    } else {
+        Absence::NoTlv
+    };
     let interface = port.interface.clone();
     let Some(edge) = &mut port.edge else { return };
-    let crowd = neighbors > 1 && edge.neighbors != neighbors;
+    let before = std::mem::replace(&mut edge.neighbors, neighbors);
     // A peer that does not echo us has heard nothing yet: it is new, or has restarted with its sequence numbers.
     if neighbors == 0 || remote.as_deref().is_some_and(|info| !echoes(edge, info)) {
         edge.ecp.forget_peer();
     }
-    edge.neighbors = neighbors;
-    match &mut edge.side {
-        Side::Station { evb, .. } => evb.handle_remote(remote.as_deref()),
-        Side::Bridge { evb, .. } => evb.handle_remote(remote.as_deref()),
+    match (&mut edge.side, &remote) {
+        (Side::Station { evb, .. }, Some(info)) => evb.handle_remote(info),
+        (Side::Station { evb, .. }, None) => evb.handle_absence(absence),
+        (Side::Bridge { evb, .. }, Some(info)) => evb.handle_remote(info),
+        (Side::Bridge { evb, .. }, None) => evb.handle_absence(absence),
     }
-    if crowd {
+    if neighbors > 1 && neighbors != before {
         core.tell(Event::EvbNotPointToPoint { port: interface, neighbors });
+    } else if neighbors <= 1 && before > 1 {
+        core.tell(Event::EvbPointToPoint { port: interface });
     }
 }
 
@@ -157,10 +177,13 @@ fn from_evb(core: &mut Core, now: Instant, index: usize, output: vdp::evb::Outpu
             let interface = port.interface.clone();
             let up = port.link.is_up();
             let Some(edge) = &mut port.edge else { return };
-            edge.status = Some(status);
+            let was_agreed = edge.status.replace(status).is_some_and(|was| was.is_agreed());
             edge.ecp.set_params(status.timing().ecp_params());
             match &mut edge.side {
-                Side::Station { vdp, .. } => vdp.set_timing(status.timing()),
+                Side::Station { vdp, relay, .. } => {
+                    vdp.set_timing(status.timing());
+                    relay.set_reflective(now, status.reflective_relay);
+                }
                 Side::Bridge { vdp, .. } => {
                     vdp.set_timing(status.timing());
                     vdp.set_group_capable(status.groups);
@@ -168,7 +191,9 @@ fn from_evb(core: &mut Core, now: Instant, index: usize, output: vdp::evb::Outpu
             }
             offer_readiness(edge, now, up);
             core.tell(Event::Evb { port: interface, status });
-            switch_relay(core, &status);
+            if was_agreed && !status.is_agreed() {
+                peer_lost(core, now, index, &status);
+            }
         }
     }
 }
@@ -190,35 +215,36 @@ pub(crate) fn offer_readiness(edge: &mut Edge, now: Instant, up: bool) {
     }
 }
 
-/// Puts a station's edge relay into the mode its configuration and the bridge's answer allow.
-fn switch_relay(core: &mut Core, status: &Status) {
-    if core.config.station().is_none() {
-        return;
+/// The EVB peer is lost: VSIs go with it or stay until VDP misses it, as configured (UNSURE-8).
+fn peer_lost(core: &mut Core, now: Instant, index: usize, status: &Status) {
+    let policy = core.config.on_peer_loss;
+    let Some(port) = core.ports.get_mut(index) else { return };
+    let lost = Event::EvbPeerLost { port: port.interface.clone(), because: status.peer.words(), policy };
+    match (policy, port.edge.as_mut().map(|edge| &mut edge.side)) {
+        (OnPeerLoss::Release, Some(Side::Station { vdp, .. })) => vdp.release_all(now),
+        (OnPeerLoss::Release, Some(Side::Bridge { vdp, .. })) => {
+            vdp.release_all(now, bridge::Cause::PeerLost);
+        }
+        (OnPeerLoss::Release, None) | (OnPeerLoss::Keep, _) => {}
     }
-    let (mode, because) = wanted_relay(&core.config, Some(status));
-    if mode != core.relay {
-        core.relay = mode;
-        core.effects.push_back(Effect::SwitchRelay(mode));
-        core.tell(Event::Relay { mode, because });
-    }
+    core.tell(lost);
 }
 
-/// The edge relay that fits, and why. VEPA is entered only while the bridge reflects [Q 40.1].
-pub(crate) fn wanted_relay(config: &Config, status: Option<&Status>) -> (EdgeMode, String) {
-    let Some(station) = config.station() else {
-        return (EdgeMode::Veb, "a bridge has no edge relay".to_owned());
-    };
-    let fallback = match station.fallback {
-        Fallback::Veb => EdgeMode::Veb,
-        Fallback::Isolate => EdgeMode::Isolate,
-    };
-    match (station.relay, status) {
-        (StationRelay::Veb, _) => (EdgeMode::Veb, "configured".to_owned()),
-        (StationRelay::Vepa, Some(status)) if status.reflective_relay.state == RelayState::On => {
-            (EdgeMode::Vepa, "the bridge reflects".to_owned())
+fn from_edge_relay(core: &mut Core, index: usize, output: edge::Output) {
+    let Some(port) = core.ports.get_mut(index) else { return };
+    match output {
+        edge::Output::Transmit(frame) => {
+            let port = port.id;
+            core.effects.push_back(Effect::Transmit { port, frame });
         }
-        (StationRelay::Vepa, Some(status)) => (fallback, status.reflective_relay.words.to_owned()),
-        (StationRelay::Vepa, None) => (fallback, "the bridge has not been heard yet".to_owned()),
+        edge::Output::Decided(edge::Decision { mode, held, because }) => {
+            core.effects.push_back(Effect::SwitchRelay(mode));
+            core.tell(Event::Relay { mode, held, because });
+        }
+        edge::Output::Proof { proof, round_trip_us } => {
+            let port = port.interface.clone();
+            core.tell(Event::Probe { port, state: proof, words: proof.words(), round_trip_us });
+        }
     }
 }
 
@@ -255,8 +281,18 @@ fn from_station(core: &mut Core, now: Instant, index: usize, output: station::Ou
     let vm = core.configured_vsi(&id).map(|(port, vsi)| (port, vsi.name.clone()));
     if let Some((port, _)) = &vm {
         match &event {
-            StationEvent::Associated { filter, .. } => open(core, *port, &id, filter),
-            StationEvent::Gone { .. } => shut(core, *port, &id),
+            StationEvent::Associated { filter, .. } => {
+                let (key, entry) = open(core, *port, &id, filter);
+                if let Some(relay) = edge_relay(core, index) {
+                    relay.open(now, key, &entry);
+                }
+            }
+            StationEvent::Gone { .. } => {
+                let key = shut(core, *port, &id);
+                if let Some((key, relay)) = key.zip(edge_relay(core, index)) {
+                    relay.shut(now, key);
+                }
+            }
             StationEvent::PreAssociated { .. } | StationEvent::Refused { .. } | StationEvent::Kept { .. } => {
             }
         }
@@ -276,8 +312,12 @@ fn from_bridge(core: &mut Core, now: Instant, index: usize, output: bridge::Outp
                 vdp.answer(now, &query.id, query.serial, answer);
             }
         }
-        bridge::Output::Install { id: vsi, filter, .. } => open(core, id, &vsi, &filter),
-        bridge::Output::Remove { id: vsi, .. } => shut(core, id, &vsi),
+        bridge::Output::Install { id: vsi, filter, .. } => {
+            open(core, id, &vsi, &filter);
+        }
+        bridge::Output::Remove { id: vsi, .. } => {
+            shut(core, id, &vsi);
+        }
         bridge::Output::Event(what) => {
             let port = port.interface.clone();
             core.tell(Event::BridgeVsi { port, what });
@@ -304,19 +344,48 @@ fn send_vdp(core: &mut Core, now: Instant, index: usize, pdu: bytes::Bytes) {
     }
 }
 
-fn open(core: &mut Core, port: PortId, id: &VsiId, filter: &FilterInfo) {
+fn open(core: &mut Core, port: PortId, id: &VsiId, filter: &FilterInfo) -> (VsiKey, VsiEntry) {
     let filters: Vec<VsiFilter> = filter
         .entries()
         .iter()
         .filter_map(|entry| Some(VsiFilter { mac: entry.mac, vid: entry.vid?, pcp: entry.priority }))
         .collect();
     let key = core.key(port, id);
-    core.effects.push_back(Effect::OpenVsi { key, entry: VsiEntry { port, filters } });
+    let entry = VsiEntry { port, filters };
+    core.effects.push_back(Effect::OpenVsi { key, entry: entry.clone() });
+    (key, entry)
 }
 
-fn shut(core: &mut Core, port: PortId, id: &VsiId) {
-    if let Some(key) = core.keys.remove(&(port, *id)) {
-        core.effects.push_back(Effect::CloseVsi { key });
+fn shut(core: &mut Core, port: PortId, id: &VsiId) -> Option<VsiKey> {
+    let key = core.keys.remove(&(port, *id))?;
+    core.effects.push_back(Effect::CloseVsi { key });
+    Some(key)
+}
+
+/// Shuts the gate of a configured VSI, if it is open.
+pub(crate) fn shut_vsi(core: &mut Core, now: Instant, id: &VsiId) {
+    let Some(port) = core.configured_vsi(id).map(|(port, _)| port) else { return };
+    let Some(key) = shut(core, port, id) else { return };
+    let uplink = core.ports.iter().position(|port| port.kind == PortKind::Uplink);
+    if let Some(relay) = uplink.and_then(|index| edge_relay(core, index)) {
+        relay.shut(now, key);
+    }
+}
+
+/// Shuts all gates on the port at `index`: it goes away.
+pub(crate) fn shut_port(core: &mut Core, index: usize) {
+    let Some(port) = core.ports.get(index).map(|port| port.id) else { return };
+    let open: Vec<VsiId> = core.keys.keys().filter(|(at, _)| *at == port).map(|(_, id)| *id).collect();
+    for id in open {
+        shut(core, port, &id);
+    }
+}
+
+/// The edge relay behind the uplink at `index`.
+fn edge_relay(core: &mut Core, index: usize) -> Option<&mut EdgeRelay> {
+    match &mut core.ports.get_mut(index)?.edge.as_mut()?.side {
+        Side::Station { relay, .. } => Some(relay.as_mut()),
+        Side::Bridge { .. } => None,
     }
 }
 

@@ -145,18 +145,30 @@ impl Agent {
         Ok(())
     }
 
-    /// Changes what the basic TLVs say. Under another chassis or port ID the old one is withdrawn first, lest
+    /// Changes what describes us. Under another chassis or port ID the old one is withdrawn first, lest
     /// neighbours take us for two.
     pub fn set_local(&mut self, now: Instant, info: LocalInfo) {
         if self.local.info != info {
             let old = self.local.info.msap();
             self.local.info = info;
             if self.tx == Tx::Idle && old != self.local.info.msap() {
-                self.transmit(&Lldpdu::new(old, 0));
+                self.transmit(&Lldpdu::new(old, 0), 0);
             }
             self.timer.handle(now, &self.config.timing, txtimer::Event::LocalChange);
         }
         self.run(now);
+    }
+
+    /// Takes over timing and room for neighbours of `config`; which way it works, as [`Self::set_admin_status`] does. The
+    /// scope stays. Other timing is told at once, for it changes our TTL.
+    pub fn reconfigure(&mut self, now: Instant, config: AgentConfig) {
+        let timing = core::mem::replace(&mut self.config.timing, config.timing);
+        if timing != config.timing {
+            self.timer.handle(now, &config.timing, txtimer::Event::LocalChange);
+        }
+        self.config.max_neighbors = config.max_neighbors;
+        self.remote.set_max(config.max_neighbors);
+        self.set_admin_status(now, config.admin_status);
     }
 
     /// Changes which way the agent works. Only here a shutdown LLDPDU is sent: when we no longer send.
@@ -282,16 +294,16 @@ impl Agent {
         let timing = self.config.timing;
         match self.tx.handle(now, timing.reinit_delay(), event) {
             Some(tx::Action::SendInfo) => {
-                self.transmit(&self.local());
+                self.transmit(&self.local(), self.local.protocols());
                 self.timer.sent(now, &timing);
             }
-            Some(tx::Action::SendShutdown) => self.transmit(&Lldpdu::new(self.local.info.msap(), 0)),
+            Some(tx::Action::SendShutdown) => self.transmit(&Lldpdu::new(self.local.info.msap(), 0), 0),
             None => {}
         }
     }
 
-    fn transmit(&mut self, pdu: &Lldpdu) {
-        let emitted = pdu.emit(MAX_LEN);
+    fn transmit(&mut self, pdu: &Lldpdu, protocols: usize) {
+        let emitted = pdu.emit_before_basic(MAX_LEN, protocols);
         self.counters.sent(emitted.omitted);
         self.outputs.push_back(Output::Transmit(emitted.octets));
     }

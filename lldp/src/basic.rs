@@ -42,7 +42,7 @@ impl Text {
     }
 
     /// Reads the value of a TLV; `None` if it is too long.
-    pub(crate) fn parse(value: &[u8]) -> Option<Self> {
+    pub fn parse(value: &[u8]) -> Option<Self> {
         (value.len() <= Self::MAX).then(|| Self(Bytes::copy_from_slice(value)))
     }
 }
@@ -94,7 +94,7 @@ pub struct Capabilities {
 
 impl Capabilities {
     /// Reads the value of a TLV; `None` unless it has four octets.
-    pub(crate) fn parse(value: &[u8]) -> Option<Self> {
+    pub fn parse(value: &[u8]) -> Option<Self> {
         let &[a, b, c, d] = value else { return None };
         let set = |high, low| CapabilitySet(u16::from_be_bytes([high, low]));
         Some(Self { supported: set(a, b), enabled: set(c, d) })
@@ -185,7 +185,10 @@ impl ManagementAddress {
     }
 
     /// Reads the value of the TLV whose header stands at `offset`.
-    pub(crate) fn parse(value: &[u8], offset: usize) -> Result<Self, PeerTlvFault> {
+    ///
+    /// # Errors
+    /// When a length in it is not allowed or its fields do not fill it.
+    pub fn parse(value: &[u8], offset: usize) -> Result<Self, PeerTlvFault> {
         let cut = PeerTlvFault::ManagementAddressFields { offset, length: value.len() };
         let (rest, string) = counted(value).map_err(|_| cut)?;
         let (family, address) = match string.split_first() {

@@ -122,6 +122,60 @@ pub enum PeerTlvFault {
     },
 }
 
+/// Why what an organizational TLV says cannot be read. The TLV is kept as octets, the LLDPDU counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum PeerOrgFault {
+    /// It is too short or too long.
+    #[error("peer: {what} of {length} octets, allowed are {allowed}")]
+    Length {
+        /// Which TLV.
+        what: &'static str,
+        /// Its length after the subtype.
+        length: usize,
+        /// The lengths that can be read.
+        allowed: &'static str,
+    },
+    /// The length of a string in it does not fit the octets that are there, or is too great.
+    #[error("peer: {what} with a string of {claimed} octets where {left} are left, allowed are {max}")]
+    Text {
+        /// Which TLV.
+        what: &'static str,
+        /// The length the string is said to have.
+        claimed: u8,
+        /// The octets after that length.
+        left: usize,
+        /// The longest string allowed.
+        max: usize,
+    },
+    /// It names a VLAN that cannot be.
+    #[error("peer: {what} for VLAN {vid}, allowed are {allowed}")]
+    Vid {
+        /// Which TLV.
+        what: &'static str,
+        /// The number sent.
+        vid: u16,
+        /// The numbers that can be read.
+        allowed: &'static str,
+    },
+}
+
+impl PeerTlvFault {
+    /// Where the header of the TLV starts, in octets from the start of the LLDPDU.
+    #[must_use]
+    pub const fn offset(&self) -> usize {
+        match self {
+            Self::TextLength { offset, .. }
+            | Self::CapabilitiesLength { offset, .. }
+            | Self::ManagementAddressLength { offset, .. }
+            | Self::ManagementAddressOid { offset, .. }
+            | Self::ManagementAddressFields { offset, .. }
+            | Self::OrgLength { offset, .. }
+            | Self::EndLength { offset, .. } => *offset,
+        }
+    }
+}
+
 /// What this system asked for and cannot have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LocalError {

@@ -30,6 +30,8 @@ pub struct LocalInfo {
     pub capabilities: Option<Capabilities>,
     /// Where the system is managed.
     pub management_addresses: Vec<ManagementAddress>,
+    /// What organizational TLVs say of it without running a protocol, in the order sent. A key may stand more than once.
+    pub described: Vec<OrgTlv>,
 }
 
 impl LocalInfo {
@@ -44,6 +46,7 @@ impl LocalInfo {
             system_description: None,
             capabilities: None,
             management_addresses: Vec::new(),
+            described: Vec::new(),
         }
     }
 
@@ -52,7 +55,7 @@ impl LocalInfo {
     }
 }
 
-/// All we say: the basic TLVs and one organizational TLV per key.
+/// All we say: what describes us, and one organizational TLV per key for the protocols run on them.
 #[derive(Clone, Debug)]
 pub(crate) struct Local {
     pub(crate) info: LocalInfo,
@@ -81,9 +84,14 @@ impl Local {
             system_description: text(&self.info.system_description),
             capabilities: self.info.capabilities,
             management_addresses: self.info.management_addresses.clone(),
-            org: self.org.values().cloned().collect(),
+            org: self.org.values().chain(&self.info.described).cloned().collect(),
             ..Lldpdu::new(self.info.msap(), ttl)
         }
+    }
+
+    /// How many of the organizational TLVs, which come first, run protocols.
+    pub(crate) fn protocols(&self) -> usize {
+        self.org.len()
     }
 }
 
@@ -203,6 +211,11 @@ pub(crate) struct Remote {
 impl Remote {
     pub(crate) const fn new(max: usize) -> Self {
         Self { neighbors: BTreeMap::new(), max, too_many_until: None }
+    }
+
+    /// Room for this many from now on. Those who are there stay.
+    pub(crate) const fn set_max(&mut self, max: usize) {
+        self.max = max;
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Neighbor> {

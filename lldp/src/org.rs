@@ -14,6 +14,10 @@ pub struct Oui(pub [u8; 3]);
 impl Oui {
     /// IEEE 802.1, 00-80-C2.
     pub const IEEE_802_1: Self = Self([0x00, 0x80, 0xc2]);
+    /// IEEE 802.3, 00-12-0F.
+    pub const IEEE_802_3: Self = Self([0x00, 0x12, 0x0f]);
+    /// LLDP-MED, 00-12-BB.
+    pub const MED: Self = Self([0x00, 0x12, 0xbb]);
 }
 
 impl fmt::Display for Oui {
@@ -89,7 +93,7 @@ impl OrgTlv {
     }
 
     /// Reads the value of a TLV; `None` if it has no room for the key.
-    pub(crate) fn parse(value: &[u8]) -> Option<Self> {
+    pub fn parse(value: &[u8]) -> Option<Self> {
         let (&[a, b, c, subtype], info) = value.split_first_chunk::<4>()?;
         Self::new(OrgKey { oui: Oui([a, b, c]), subtype }, Bytes::copy_from_slice(info)).ok()
     }

@@ -137,6 +137,11 @@ impl Lldpdu {
     /// is left. On the wire the basic ones come first all the same. In an LLDPDU with a TTL of zero nothing is optional.
     #[must_use]
     pub fn emit(&self, max: usize) -> Emitted {
+        self.emit_before_basic(max, self.org.len())
+    }
+
+    /// As [`Self::emit`], when only the first `protocols` organizational TLVs find room before the basic ones.
+    pub(crate) fn emit_before_basic(&self, max: usize, protocols: usize) -> Emitted {
         let mut out = BytesMut::with_capacity(max.min(MAX_LEN));
         // An identifier has at most 256 octets by its type: these three always fit a TLV.
         let _ = tlv::put(&mut out, CHASSIS_ID, &self.msap.chassis.value());
@@ -146,13 +151,14 @@ impl Lldpdu {
         let mut omitted = 0;
         if !self.is_shutdown() {
             let room = max.saturating_sub(out.len() + tlv::HEADER);
-            let mut org = Fitted::new(room);
-            self.org.iter().for_each(|tlv| org.put(ORGANIZATIONAL, &tlv.value()));
-            let mut basic = Fitted::new(org.out.remaining_mut());
+            let mut before = Fitted::new(room);
+            self.org.iter().take(protocols).for_each(|tlv| before.put(ORGANIZATIONAL, &tlv.value()));
+            let mut basic = Fitted::new(before.out.remaining_mut());
             self.put_basic(&mut basic);
-            omitted = basic.omitted + org.omitted;
-            out.put(basic.out.into_inner());
-            out.put(org.out.into_inner());
+            let mut after = Fitted::new(basic.out.remaining_mut());
+            self.org.iter().skip(protocols).for_each(|tlv| after.put(ORGANIZATIONAL, &tlv.value()));
+            omitted = before.omitted + basic.omitted + after.omitted;
+            [basic, before, after].into_iter().for_each(|fitted| out.put(fitted.out.into_inner()));
         }
         let _ = tlv::put(&mut out, END, &[]);
         Emitted { octets: out.freeze(), omitted }

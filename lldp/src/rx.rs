@@ -92,6 +92,7 @@ pub(crate) fn process(
     counters.frames_in_total += 1;
     if let Some(neighbor) = remote.identical(src, payload) {
         counters.tlvs(&neighbor.faults, neighbor.info.unknown.len());
+        counters.contents(&neighbor.info.org);
         neighbor.refresh(now);
         return None;
     }
@@ -103,6 +104,7 @@ pub(crate) fn process(
         }
     };
     counters.tlvs(&received.faults, received.pdu.unknown.len());
+    counters.contents(&received.pdu.org);
     let msap = received.pdu.msap.clone();
     if msap == *own {
         // DEVIATES [AB 9.2.7.7]: the standard would learn us as our own neighbour. A bridge that relays the group

@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use crate::{
+    content::Content,
     error::{PeerPduError, PeerTlvFault},
+    org::OrgTlv,
     tlv::PeerTlvError,
 };
 
@@ -33,6 +35,10 @@ pub struct Counters {
     /// TLVs of reserved types; they are kept.
     #[doc(alias = "statsTLVsUnrecognizedTotal")]
     pub tlvs_unrecognized_total: u64,
+    /// Organizational TLVs of 802.1, 802.3 and MED whose contents cannot be read, [`PeerOrgFault`]; they are kept.
+    ///
+    /// [`PeerOrgFault`]: crate::error::PeerOrgFault
+    pub org_tlvs_unreadable_total: u64,
     /// Neighbours lost because their TTL ended.
     #[doc(alias = "statsAgeoutsTotal")]
     pub ageouts_total: u64,
@@ -110,6 +116,11 @@ impl Counters {
                 PeerTlvFault::EndLength { .. } => &mut errors.end_length,
             } += 1;
         }
+    }
+
+    /// Counts the organizational TLVs of an LLDPDU that was not discarded.
+    pub(crate) fn contents(&mut self, org: &[OrgTlv]) {
+        self.org_tlvs_unreadable_total += count(org.iter().filter(|tlv| Content::read(tlv).is_err()).count());
     }
 
     /// Counts an LLDPDU sent with `omitted` TLVs left out.

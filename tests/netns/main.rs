@@ -1,5 +1,9 @@
 //! The daemon and the lab in namespaces: real kernels, real veths, real traffic, and nothing left behind.
 
+mod evb;
+mod hearing;
+mod links;
+
 use std::{
     path::Path,
     process::{Command, Output, Stdio},
@@ -52,6 +56,8 @@ fn lab_reflects() {
         (&Value::from(true), &Value::from("vepa")),
         "{report:#}"
     );
+    let probe = &report["evb"]["probe"];
+    assert!(probe["state"] == "proven" && probe["returned"].as_u64() > Some(0), "{:#}", report["evb"]);
     assert_eq!(report["ping"]["answered"], report["ping"]["sent"]);
     // Two frames a ping, each seen by the relay and, independently, by the kernel.
     let wanted = report["ping"]["sent"].as_u64().unwrap() * 2;

@@ -20,6 +20,7 @@ trait Daemon1 {
     fn ports(&self) -> zbus::Result<Vec<Dict>>;
     fn fdb(&self) -> zbus::Result<Vec<Dict>>;
     fn events(&self, after: u64) -> zbus::Result<Vec<Dict>>;
+    fn reload(&self) -> zbus::Result<Vec<Dict>>;
     #[zbus(signal)]
     fn event(&self, event: Dict) -> zbus::Result<()>;
 }
@@ -65,6 +66,18 @@ impl Client {
         };
         let rows = rows.with_context(|| format!("cannot read {}", table.name()))?;
         Ok(rows.into_iter().map(from_dict).collect())
+    }
+
+    /// Has the daemon read its configuration again; a row for each difference, with its line as `line`.
+    ///
+    /// # Errors
+    /// When the file is wrong, with the place; nothing has changed then. Or when the daemon stops meanwhile.
+    pub async fn reload(&self) -> anyhow::Result<Vec<Value>> {
+        match self.proxy.reload().await {
+            Ok(rows) => Ok(rows.into_iter().map(from_dict).collect()),
+            Err(zbus::Error::MethodError(_, Some(why), _)) => anyhow::bail!(why),
+            Err(error) => Err(error).context("cannot reload"),
+        }
     }
 
     /// Every event from the first one remembered on, in order and without gaps as far as the daemon remembers.

@@ -22,6 +22,8 @@ use super::{
 pub(crate) enum Request {
     /// The rows of a table.
     Show { table: Table, reply: oneshot::Sender<Vec<serde_json::Value>> },
+    /// Read the configuration again; the rows of what changed, or why it is refused.
+    Reload { reply: oneshot::Sender<Result<Vec<serde_json::Value>, String>> },
     /// Remembered events with a number above `after`.
     Events { after: u64, reply: oneshot::Sender<Vec<serde_json::Value>> },
 }
@@ -175,6 +177,13 @@ impl Daemon {
     /// Remembered events numbered above `after`, oldest first.
     async fn events(&self, after: u64) -> fdo::Result<Vec<Dict>> {
         let rows = self.ask(|reply| Request::Events { after, reply }).await?;
+        Ok(rows.into_iter().map(to_dict).collect())
+    }
+
+    /// Reads the configuration again and applies what changed: a row for each difference. Fails, and changes nothing,
+    /// when the file is wrong.
+    async fn reload(&self) -> fdo::Result<Vec<Dict>> {
+        let rows = self.ask(|reply| Request::Reload { reply }).await?.map_err(fdo::Error::Failed)?;
         Ok(rows.into_iter().map(to_dict).collect())
     }
 

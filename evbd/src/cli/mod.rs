@@ -1,7 +1,15 @@
 //! The command line.
 
+mod clock;
+mod decode;
+mod detail;
+mod doctor;
 pub mod lab;
+mod replay;
+mod reload;
 mod show;
+mod watch;
+mod words;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -10,7 +18,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     api::{DEFAULT_SOCKET, Table},
-    config::Config,
+    config::{self, Config},
 };
 
 /// Edge virtual bridging: agree with the other end of the wire on who each VM is, and move its frames accordingly.
@@ -27,8 +35,13 @@ enum Command {
     Run(Run),
     /// Check a configuration file and say what is wrong with it.
     Check(ConfigFile),
+    Reload(reload::Reload),
     /// Show what a running daemon knows.
     Show(Show),
+    Watch(watch::Watch),
+    Decode(decode::Decode),
+    Replay(replay::Play),
+    Doctor(doctor::Doctor),
     /// Build a bridge and a station in network namespaces, negotiate, move traffic, report, clean up.
     Lab(lab::Lab),
     /// Traffic ends of the lab, run inside its VMs.
@@ -50,6 +63,9 @@ struct Run {
     /// How log lines are written to standard error; EVBD_LOG filters them, e.g. EVBD_LOG=debug.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
+    /// Write everything the daemon is told and does to FILE, for `evbd replay`.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -66,6 +82,9 @@ struct Show {
     /// Print JSON instead of a table for eyes.
     #[arg(long)]
     json: bool,
+    /// Print all there is, a block a row; of neighbours every TLV.
+    #[arg(long, conflicts_with = "json")]
+    detail: bool,
     /// Control socket of the daemon.
     #[arg(long, value_name = "PATH", env = "EVBD_SOCKET", default_value = DEFAULT_SOCKET)]
     socket: PathBuf,
@@ -77,8 +96,8 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(run) => {
             start_log(run.log_format);
-            match Config::load(&run.file.config) {
-                Ok(config) => finish(block_on(crate::run(config))),
+            match config::File::read(&run.file.config) {
+                Ok(file) => finish(block_on(crate::run(file, run.record.as_deref()))),
                 Err(error) => reject(&error),
             }
         }
@@ -90,7 +109,12 @@ pub fn main() -> ExitCode {
             }
             Err(error) => reject(&error),
         },
-        Command::Show(show) => finish(block_on(show::show(show.table, show.json, &show.socket))),
+        Command::Reload(reload) => finish(block_on(reload.run())),
+        Command::Show(show) => finish(block_on(show::show(show.table, show.json, show.detail, &show.socket))),
+        Command::Watch(watch) => finish(block_on(watch.run())),
+        Command::Decode(decode) => finish(block_on(decode.run())),
+        Command::Doctor(doctor) => block_on(doctor.run()).unwrap_or_else(|error| finish(Err(error))),
+        Command::Replay(play) => play.run().unwrap_or_else(|error| finish(Err(error))),
         Command::Lab(lab) => {
             start_log(LogFormat::Text);
             match block_on(lab.run()) {

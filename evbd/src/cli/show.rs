@@ -5,15 +5,18 @@ use std::{io::Write, path::Path};
 use comfy_table::{ContentArrangement, Table as Sheet, presets};
 use serde_json::{Value, json};
 
+use super::detail::blocks;
 use crate::api::{Client, SCHEMA, Table};
 
 /// Prints `table` of the daemon on `socket`.
-pub(super) async fn show(table: Table, as_json: bool, socket: &Path) -> anyhow::Result<()> {
+pub(super) async fn show(table: Table, as_json: bool, detail: bool, socket: &Path) -> anyhow::Result<()> {
     let rows = Client::connect(socket).await?.show(table).await?;
     let text = if as_json {
         serde_json::to_string_pretty(&json!({ "schema": SCHEMA, table.name(): rows }))?
     } else if rows.is_empty() {
         format!("no {}", nothing(table))
+    } else if detail {
+        blocks(table, &rows).trim_end().to_owned()
     } else {
         sheet(columns(table), &rows).to_string()
     };
@@ -42,12 +45,14 @@ const fn columns(table: Table) -> Columns {
             ("ROLE", "role"),
             ("PEER", "peer"),
             ("REFLECTIVE RELAY", "reflective_relay.state"),
+            ("MODE", "mode"),
             ("RELAY", "relay"),
+            ("PROBE", "probe.state"),
             ("R", "retries.value"),
             ("RTE", "rte.value"),
             ("RWD", "rwd.value"),
             ("RKA", "rka.value"),
-            ("BECAUSE", "reflective_relay.words"),
+            ("BECAUSE", "because"),
         ],
         Table::Vsi => &[
             ("PORT", "port"),
@@ -71,6 +76,8 @@ const fn columns(table: Table) -> Columns {
             ("PUNTED", "punted"),
             ("DROPS", "drops"),
             ("TX DROPS", "tx_drops"),
+            ("HEARING", "hearing"),
+            ("LEAK", "leak"),
             ("FAULT", "fault"),
         ],
         Table::Fdb => {
@@ -100,7 +107,7 @@ fn sheet(columns: Columns, rows: &[Value]) -> Sheet {
 }
 
 /// The value at a dotted path.
-fn pick<'a>(row: &'a Value, path: &str) -> &'a Value {
+pub(super) fn pick<'a>(row: &'a Value, path: &str) -> &'a Value {
     path.split('.').fold(row, |value, field| value.get(field).unwrap_or(&Value::Null))
 }
 

@@ -5,6 +5,7 @@ use std::{
     fmt::Display,
     ops::Range,
     path::PathBuf,
+    time::Duration,
 };
 
 use ether::mac;
@@ -12,8 +13,8 @@ use toml::Spanned;
 use vdp::Timing;
 
 use super::{
-    BridgeConfig, BridgePort, BridgePortKind, Config, Fallback, Fault, LldpConfig, Profile, RelayConfig,
-    RoleConfig, StationConfig, StationRelay, VsiConfig, schema,
+    BridgeConfig, BridgePort, BridgePortKind, Config, Fallback, Fault, OnPeerLoss, Profile,
+    RelayConfig, RoleConfig, StationConfig, StationMode, VsiConfig, agents, schema,
 };
 
 /// Turns the file into a configuration.
@@ -22,7 +23,10 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
     let role = *file.role.get_ref();
     let evb_span = file.evb.as_ref().map_or_else(|| role_span.clone(), Spanned::span);
     let evb = file.evb.map(Spanned::into_inner).unwrap_or_default();
-    let lldp = lldp(file.lldp)?;
+    if let Some(relay) = &evb.relay {
+        return fault(relay.span(), "`evb.relay` is called `evb.mode`", MODES);
+    }
+    let lldp = agents::agents(&file.lldp, &file.ports)?;
     let relay = relay(file.relay)?;
     let control_socket = control_socket(file.control)?;
     let name = file.name.unwrap_or_else(host_name);
@@ -34,7 +38,7 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
                     return fault(
                         value.span(),
                         format!("`evb.{key}` belongs to a bridge, and this file has role = \"station\""),
-                        "a station has `evb.relay` and `evb.fallback`",
+                        "a station has `evb.mode` and `evb.fallback`",
                     );
                 }
             }
@@ -49,8 +53,9 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
         }
         schema::Role::Bridge => {
             let station_keys = [
-                evb.relay.as_ref().map(|v| (v.span(), "relay")),
+                evb.mode.as_ref().map(|v| (v.span(), "mode")),
                 evb.fallback.as_ref().map(|v| (v.span(), "fallback")),
+                evb.probe_interval.as_ref().map(|v| (v.span(), "probe_interval")),
             ];
             if let Some((span, key)) = station_keys.into_iter().flatten().next() {
                 return fault(
@@ -69,7 +74,9 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
             RoleConfig::Bridge(bridge(&evb, role_span, file.ports, file.profiles)?)
         }
     };
-    Ok(Config { name, control_socket, lldp, proposal: proposal(evb), role, relay })
+    let manual = evb.manual.unwrap_or(false);
+    let on_peer_loss = evb.on_peer_loss.unwrap_or(OnPeerLoss::Keep);
+    Ok(Config { name, control_socket, lldp, proposal: proposal(evb), manual, on_peer_loss, role, relay })
 }
 
 fn station(
@@ -100,12 +107,12 @@ fn station(
     let Some(uplink) = uplink else {
         return fault(role_span, "a station without an uplink", "one [[port]] with kind = \"uplink\"");
     };
-    let relay = evb.relay.as_ref().map_or(StationRelay::Vepa, |r| *r.get_ref());
-    if relay == StationRelay::Veb && evb.fallback.is_some() {
+    let mode = edge_mode(evb)?;
+    if mode == StationMode::Passthru && vsis.len() != 1 {
         return fault(
-            evb.fallback.as_ref().map_or(evb_span, Spanned::span),
-            "`evb.fallback` has no meaning with relay = \"veb\"",
-            "leave it out, or set relay = \"vepa\"",
+            evb.mode.as_ref().map_or(evb_span, Spanned::span),
+            format!("mode = \"passthru\" gives the uplink to one VSI, and there are {}", vsis.len()),
+            "exactly one [[vsi]]",
         );
     }
     let mut names = BTreeSet::new();
@@ -138,11 +145,36 @@ fn station(
     }
     Ok(StationConfig {
         uplink,
-        relay,
+        mode,
         fallback: evb.fallback.as_ref().map_or(Fallback::Veb, |f| *f.get_ref()),
+        probe_interval: probe_interval(evb)?,
         vsis: checked,
     })
 }
+
+/// The mode, when no other key contradicts it.
+fn edge_mode(evb: &schema::Evb) -> Result<StationMode, Fault> {
+    let mode = evb.mode.as_ref().map_or(StationMode::Auto, |m| *m.get_ref());
+    let without = [
+        evb.fallback.as_ref().filter(|_| !mode.wants_reflection()).map(|v| (v.span(), "fallback", VEPA_MODES)),
+        evb.probe_interval
+            .as_ref()
+            .filter(|_| mode != StationMode::Auto)
+            .map(|v| (v.span(), "probe_interval", "leave it out, or set mode = \"auto\"")),
+    ];
+    match without.into_iter().flatten().next() {
+        Some((span, key, allowed)) => fault(span, format!("`evb.{key}` has no meaning with this `evb.mode`"), allowed),
+        None => Ok(mode),
+    }
+}
+
+fn probe_interval(evb: &schema::Evb) -> Result<Option<Duration>, Fault> {
+    let seconds = in_range(evb.probe_interval.clone(), 0, 3600, 30, "probe_interval")?;
+    Ok((seconds > 0).then(|| Duration::from_secs(u64::from(seconds))))
+}
+
+const MODES: &str = "mode = \"auto\", \"vepa\", \"veb\", \"private\" or \"passthru\"";
+const VEPA_MODES: &str = "leave it out, or set mode = \"auto\" or \"vepa\"";
 
 fn bridge(
     evb: &schema::Evb,
@@ -227,26 +259,6 @@ fn proposal(evb: schema::Evb) -> Timing {
     }
 }
 
-fn lldp(file: schema::Lldp) -> Result<LldpConfig, Fault> {
-    let d = lldp::TimingParams::default();
-    let last = file.reinit_delay.as_ref().map_or(0..0, Spanned::span);
-    let params = lldp::TimingParams {
-        msg_tx_interval: in_range(file.tx_interval, 1, 3600, d.msg_tx_interval, "tx_interval")?,
-        msg_tx_hold: in_range(file.tx_hold, 2, 10, d.msg_tx_hold, "tx_hold")?,
-        msg_fast_tx: in_range(file.fast_tx_interval, 1, 3600, d.msg_fast_tx, "fast_tx_interval")?,
-        tx_fast_init: in_range(file.fast_tx_count, 1, 8, d.tx_fast_init, "fast_tx_count")?,
-        tx_credit_max: in_range(file.tx_credit_max, 1, 10, d.tx_credit_max, "tx_credit_max")?,
-        reinit_delay: in_range(file.reinit_delay, 1, 10, d.reinit_delay, "reinit_delay")?,
-    };
-    let timing = lldp::Timing::try_from(params).map_err(|error| Fault {
-        what: error.to_string(),
-        span: last,
-        allowed: None,
-    })?;
-    let max_neighbors = usize::from(in_range(file.max_neighbors, 1, 1024, 32, "max_neighbors")?);
-    Ok(LldpConfig { timing, max_neighbors })
-}
-
 fn relay(file: schema::Relay) -> Result<RelayConfig, Fault> {
     Ok(RelayConfig {
         fdb_entries: in_range(file.fdb_entries, 64, 1 << 20, 65_536, "fdb_entries")?,
@@ -312,7 +324,7 @@ fn unique<T: Ord + Clone + Display, U>(
     fault(at.span(), format!("{what} `{value}` is used twice"), "each value once in the file")
 }
 
-fn in_range<T: PartialOrd + Display>(
+pub(super) fn in_range<T: PartialOrd + Display>(
     value: Option<Spanned<T>>,
     low: T,
     high: T,
@@ -330,7 +342,7 @@ fn in_range<T: PartialOrd + Display>(
     }
 }
 
-fn fault<T>(span: Range<usize>, what: impl Into<String>, allowed: impl Into<String>) -> Result<T, Fault> {
+pub(super) fn fault<T>(span: Range<usize>, what: impl Into<String>, allowed: impl Into<String>) -> Result<T, Fault> {
     let allowed = allowed.into();
     Err(Fault { what: what.into(), span, allowed: Some(format!("allowed: {allowed}")) })
 }

@@ -3,15 +3,23 @@
 //! [`Config`] is what the engines read: every reference resolved, every range checked. [`schema`] is the file as
 //! written. An error carries the file, line, column, what is wrong and what is allowed.
 
+mod agents;
 mod check;
 mod schema;
+pub mod tlvs;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use ether::{MacAddr, Pcp, Vid};
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceSpan};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use vdp::{ManagerId, TypeId, TypeVersion, VsiId};
+
+pub use self::{agents::AgentSettings, tlvs::Tlvs};
 
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,10 +28,14 @@ pub struct Config {
     pub name: String,
     /// Where the control socket is bound.
     pub control_socket: std::path::PathBuf,
-    /// LLDP timing, shared by all agents.
-    pub lldp: LldpConfig,
+    /// The LLDP agents of each port by its interface, one for each of [`lldp::Scope::ALL`] in that order.
+    pub lldp: BTreeMap<String, Vec<AgentSettings>>,
     /// R, RTE, RWD and RKA as proposed to the peer of every EVB port [Q 40.4].
     pub proposal: vdp::Timing,
+    /// Whether only that proposal counts, whatever the peer proposes.
+    pub manual: bool,
+    /// What becomes of VSIs when the EVB peer is lost.
+    pub on_peer_loss: OnPeerLoss,
     /// What this node is, with what only that role has.
     pub role: RoleConfig,
     /// The relay's table sizes and ageing.
@@ -44,32 +56,61 @@ pub enum RoleConfig {
 pub struct StationConfig {
     /// Interface of the uplink.
     pub uplink: String,
-    /// The relay wanted.
-    pub relay: StationRelay,
+    /// The edge relay wanted.
+    pub mode: StationMode,
     /// What to do when VEPA is wanted and the bridge does not reflect.
     pub fallback: Fallback,
+    /// How often reflection is proved again once it was; `None`: never.
+    pub probe_interval: Option<std::time::Duration>,
     /// VSIs to associate as soon as the bridge agrees.
     pub vsis: Vec<VsiConfig>,
 }
 
-/// Which edge relay a station wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+/// Which edge relay a station wants; the names are those of macvlan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum StationRelay {
-    /// Everything goes to the bridge and comes back by reflective relay.
+pub enum StationMode {
+    /// VEPA once the bridge says that it reflects and a probe has come back.
+    Auto,
+    /// VEPA as soon as the bridge says that it reflects.
     Vepa,
     /// VMs of this host are switched here.
     Veb,
+    /// VMs of this host never reach one another, by the bridge neither.
+    Private,
+    /// The only VM owns the uplink.
+    Passthru,
+}
+
+impl StationMode {
+    /// Whether the bridge is asked for reflective relay.
+    #[must_use]
+    pub const fn wants_reflection(self) -> bool {
+        matches!(self, Self::Auto | Self::Vepa)
+    }
 }
 
 /// What replaces VEPA while the bridge does not reflect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fallback {
     /// Switch locally.
     Veb,
     /// VMs of this host do not reach one another; the outside they do.
     Isolate,
+    /// Once a VEPA, a VEPA for good: VMs wait for the bridge to reflect again. Until then as `veb`.
+    Hold,
+}
+
+/// What becomes of VSIs when the EVB peer falls silent, changes its role or is not the only neighbour any more
+/// (UNSURE-8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnPeerLoss {
+    /// They stay until VDP's own timers end them.
+    Keep,
+    /// They end at once.
+    Release,
 }
 
 /// One static VSI.
@@ -150,15 +191,6 @@ pub struct Profile {
     pub max_macs: u16,
 }
 
-/// LLDP timing [AB 9.2.5].
-#[derive(Clone, Debug, PartialEq)]
-pub struct LldpConfig {
-    /// Timers of every agent.
-    pub timing: lldp::Timing,
-    /// Neighbours one agent remembers.
-    pub max_neighbors: usize,
-}
-
 /// Sizes and times of the relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RelayConfig {
@@ -168,14 +200,41 @@ pub struct RelayConfig {
     pub ageing_s: u32,
 }
 
+/// A configuration file that was found valid.
+#[derive(Clone, Debug, PartialEq)]
+pub struct File {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it says.
+    pub text: String,
+    /// What that comes to.
+    pub config: Config,
+}
+
+impl File {
+    /// Reads and checks the file at `path`.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = read(path)?;
+        let config = Config::parse(&path.display().to_string(), &text)?;
+        Ok(Self { path: path.to_owned(), text, config })
+    }
+}
+
+/// What the file at `path` says, checked or not.
+pub(crate) fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|cause| ConfigError::unreadable(path, &cause))
+}
+
 impl Config {
     /// Reads and checks the file at `path`.
     ///
     /// # Errors
     /// When it cannot be read, is not TOML, or says something that is not allowed.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::unreadable(path, &cause))?;
-        Self::parse(&path.display().to_string(), &text)
+        File::read(path).map(|file| file.config)
     }
 
     /// Checks `text`; `file` is the name errors carry.
@@ -289,6 +348,9 @@ fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
     (line, column)
 }
+
+#[cfg(test)]
+pub(crate) use self::tests::EVERY_TLV;
 
 #[cfg(test)]
 mod tests;

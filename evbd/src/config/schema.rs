@@ -10,7 +10,7 @@ use vdp::{
     timing::{Exponent, Retries},
 };
 
-use super::{Fallback, StationRelay};
+use super::{Fallback, OnPeerLoss, StationMode, agents::LldpKeys};
 
 /// The whole file.
 #[derive(Deserialize)]
@@ -20,7 +20,7 @@ pub(super) struct File {
     pub(super) name: Option<String>,
     pub(super) control: Option<Control>,
     #[serde(default)]
-    pub(super) lldp: Lldp,
+    pub(super) lldp: LldpKeys,
     #[serde(default)]
     pub(super) evb: Option<Spanned<Evb>>,
     #[serde(default)]
@@ -48,26 +48,19 @@ pub(super) struct Control {
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Lldp {
-    pub(super) tx_interval: Option<Spanned<u16>>,
-    pub(super) tx_hold: Option<Spanned<u16>>,
-    pub(super) fast_tx_interval: Option<Spanned<u16>>,
-    pub(super) fast_tx_count: Option<Spanned<u16>>,
-    pub(super) tx_credit_max: Option<Spanned<u16>>,
-    pub(super) reinit_delay: Option<Spanned<u16>>,
-    pub(super) max_neighbors: Option<Spanned<u16>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
 pub(super) struct Evb {
     // station
-    pub(super) relay: Option<Spanned<StationRelay>>,
+    pub(super) mode: Option<Spanned<StationMode>>,
     pub(super) fallback: Option<Spanned<Fallback>>,
+    pub(super) probe_interval: Option<Spanned<u16>>,
+    /// What `mode` was called once; never accepted.
+    pub(super) relay: Option<Spanned<serde::de::IgnoredAny>>,
     // bridge
     pub(super) reflective_relay: Option<Spanned<bool>>,
     pub(super) guard: Option<Spanned<bool>>,
     // both
+    pub(super) manual: Option<bool>,
+    pub(super) on_peer_loss: Option<OnPeerLoss>,
     pub(super) retries: Option<Retries>,
     pub(super) ack_timer_exponent: Option<Exponent>,
     pub(super) resource_wait_exponent: Option<Exponent>,
@@ -89,6 +82,8 @@ pub(super) struct Port {
     pub(super) untagged: Option<Spanned<Vid>>,
     #[serde(default)]
     pub(super) tagged: Vec<Spanned<Vid>>,
+    #[serde(default)]
+    pub(super) lldp: LldpKeys,
 }
 
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq)]

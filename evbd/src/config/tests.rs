@@ -80,8 +80,17 @@ fn mistakes_are_found_where_they_are() {
             "second uplink",
             "exactly one",
         ),
-        (station("[evb]\nreflective_relay = true"), "t.toml:6:", "belongs to a bridge", "evb.relay"),
-        (station("[evb]\nrelay = \"veb\"\nfallback = \"veb\""), "t.toml:7:", "no meaning", "leave it out"),
+        (station("[evb]\nreflective_relay = true"), "t.toml:6:", "belongs to a bridge", "evb.mode"),
+        (station("[evb]\nmode = \"veb\"\nfallback = \"veb\""), "t.toml:7:", "no meaning", "leave it out"),
+        (station("[evb]\nmode = \"private\"\nfallback = \"veb\""), "t.toml:7:", "no meaning", "\"auto\""),
+        (station("[evb]\nmode = \"vepa\"\nprobe_interval = 5"), "t.toml:7:", "no meaning", "\"auto\""),
+        (station("[evb]\nprobe_interval = 3601"), "t.toml:6:", "3601 is out of range", "0 to 3600; 30"),
+        (station("[evb]\nmode = \"passthru\""), "t.toml:6:8:", "there are 0", "exactly one"),
+        (station("[evb]\nmode = \"vepe\""), "t.toml:6:8:", "unknown variant `vepe`", ""),
+        (station("[evb]\nrelay = \"vepa\""), "t.toml:6:9:", "called `evb.mode`", "mode = \"auto\""),
+        (bridge("[evb]\nrelay = \"vepa\""), "t.toml:6:9:", "called `evb.mode`", "mode = \"auto\""),
+        (bridge("[evb]\nprobe_interval = 5"), "t.toml:6:", "belongs to a station", "reflective_relay"),
+        (bridge("[evb]\non_peer_loss = \"forget\""), "t.toml:6:", "unknown variant `forget`", ""),
         (station("[evb]\nretries = 8"), "t.toml:6:11:", "8", ""),
         (station("[evb]\nack_timer_exponent = 32"), "t.toml:6:22:", "32", ""),
         (
@@ -114,7 +123,7 @@ fn mistakes_are_found_where_they_are() {
         ),
         (station(&(vsi("a", "v", 1, mac) + &vsi("b", "w", 1, mac))), "t.toml:15:6:", "VSI id", "once"),
         (station(&(vsi("a", "v", 1, mac) + &vsi("b", "w", 2, mac))), "t.toml:18:7:", "MAC address", "once"),
-        (bridge("[evb]\nrelay = \"vepa\""), "t.toml:6:9:", "belongs to a station", "reflective_relay"),
+        (bridge("[evb]\nmode = \"vepa\""), "t.toml:6:8:", "belongs to a station", "reflective_relay"),
         (bridge(&vsi("a", "v", 1, mac)), "t.toml:5:", "starts no VSIs", "station's file"),
         (bridge("[[port]]\ninterface = \"c\"\nkind = \"uplink\""), "t.toml:7:8:", "no uplink", "lan"),
         (bridge("untagged = 5"), "t.toml:5:12:", "come from its VSIs", "lan"),
@@ -164,4 +173,138 @@ fn lines_and_columns() {
     assert_eq!(line_and_column("ab\ncd", 4), (2, 2));
     assert_eq!(line_and_column("äb", 2), (1, 2));
     assert_eq!(line_and_column("", 9), (1, 1));
+}
+
+fn agent(config: &Config, scope: usize) -> &AgentSettings {
+    config.lldp.values().next().unwrap().get(scope).unwrap()
+}
+
+#[test]
+fn the_nearest_table_counts() {
+    let text = "role = \"station\"\n[lldp]\ntx_interval = 20\ntx_hold = 3\n[lldp.tlvs]\npvid = 1\nsystem_name = \"a\"\n\
+                [lldp.nearest_customer]\ntx_interval = 21\ntlvs = { pvid = 2 }\n\
+                [[port]]\ninterface = \"u\"\nkind = \"uplink\"\n[port.lldp]\ntx_hold = 5\ntlvs = { pvid = 3 }\n\
+                [port.lldp.nearest_bridge]\ntlvs = { pvid = false, capabilities = false }\nadmin = \"rx\"\n\
+                [port.lldp.nearest_customer]\ntx_interval = 22\ndestination = \"01:80:c2:00:00:21\"\n";
+    let config = Config::parse("t.toml", text).unwrap_or_else(|e| panic!("{e:?}"));
+    let (bridge, non_tpmr, customer) = (agent(&config, 0), agent(&config, 1), agent(&config, 2));
+    let timing = |agent: &AgentSettings| {
+        let params = *agent.config.timing.params();
+        (params.msg_tx_interval, params.msg_tx_hold)
+    };
+    assert_eq!([timing(bridge), timing(non_tpmr), timing(customer)], [(20, 5), (20, 5), (22, 5)]);
+    let pvid = |agent: &AgentSettings| agent.tlvs.pvid.map(|vlan| vlan.0.unwrap().get());
+    assert_eq!([pvid(bridge), pvid(non_tpmr), pvid(customer)], [None, Some(3), Some(3)]);
+    assert_eq!(bridge.tlvs.capabilities, None);
+    assert_eq!(customer.tlvs.system_name, Some(tlvs::Words::Text(tlvs::Short("a".into()))));
+    assert_eq!(customer.destination, MacAddr::new(1, 0x80, 0xc2, 0, 0, 0x21));
+    use lldp::AdminStatus::{Disabled, RxOnly, RxTx};
+    let admins = [bridge, non_tpmr, customer].map(|a| a.config.admin_status);
+    assert_eq!(admins, [RxOnly, Disabled, RxTx]);
+    let lan = "role = \"bridge\"\n[[port]]\ninterface = \"l\"\nkind = \"lan\"\n";
+    let lan = Config::parse("t.toml", lan).unwrap();
+    assert_eq!([0, 1, 2].map(|n| agent(&lan, n).config.admin_status), [RxTx, Disabled, Disabled]);
+}
+
+/// Every TLV key with a value, as one table.
+pub(crate) const EVERY_TLV: &str = r#"
+port_description = "to the rack"
+system_name = "tor"
+system_description = true
+capabilities = true
+management_address = ["192.0.2.1", "2001:db8::1", "auto", "02:00:00:00:00:01"]
+pvid = 100
+port_protocol_vlans = [{ vid = 200, supported = true, enabled = true }, { supported = true }]
+vlan_names = [{ vid = 100, name = "web" }, { vid = 101, name = "db" }]
+protocols = ["88cc", "4242030000"]
+vid_usage_digest = 0xdeadbeef
+management_vid = 10
+link_aggregation = { capable = true, aggregated = true, port = 7 }
+congestion_notification = { priorities = [3], ready = [3] }
+application_vlans = [{ vid = 100, selector = "tcp", protocol = 3260 }, { vid = 5, selector = "dscp", protocol = 46 }]
+mac_phy = { autoneg_supported = true, autoneg_enabled = true, advertised = 0x6c01, mau = 30 }
+power = { role = "pse", class = 4, type = 2, priority = 1, requested = 255, allocated = 130 }
+link_aggregation_802_3 = { capable = true }
+max_frame_size = true
+eee = { transmit = 17, receive = 18, fallback = 18, echo_transmit = 19, echo_receive = 20 }
+
+[lldp.tlvs.med]
+device = "network"
+policies = [{ application = "voice", vid = 100, tagged = true, pcp = 5, dscp = 46 }, { application = "streaming_video" }]
+hardware_revision = "h1"
+firmware_revision = "f1"
+software_revision = "s1"
+serial_number = "n1"
+manufacturer = "m1"
+model = "o1"
+asset_id = "a1"
+"#;
+
+#[test]
+fn every_tlv_can_be_asked_for() {
+    let text = format!(
+        "role = \"bridge\"\n[[port]]\ninterface = \"l\"\nkind = \"lan\"\n[lldp.tlvs]{EVERY_TLV}"
+    );
+    let config = Config::parse("t.toml", &text).unwrap_or_else(|e| panic!("{e:?}"));
+    let shown = format!("{:?}", agent(&config, 0).tlvs);
+    assert!(!shown.contains("None,"), "{shown}");
+    // And each can be taken away.
+    let keys: Vec<_> = EVERY_TLV.lines().filter_map(|line| Some(line.split_once(" = ")?.0)).collect();
+    for off in keys.into_iter().take_while(|key| *key != "device").chain(["med"]) {
+        let text = format!(
+            "role = \"bridge\"\n[[port]]\ninterface = \"l\"\nkind = \"lan\"\n\
+             [port.lldp.nearest_bridge.tlvs]\n{off} = false\n[lldp.tlvs]{EVERY_TLV}"
+        );
+        let config = Config::parse("t.toml", &text).unwrap_or_else(|e| panic!("{e:?}"));
+        assert_ne!(agent(&config, 0).tlvs, agent(&config, 1).tlvs, "{off}");
+    }
+}
+
+#[test]
+fn mistakes_in_what_is_said_are_found_where_they_are() {
+    let cases = [
+        ("pvid = 4095", "VLAN 4095 is out of range"),
+        ("pvid = \"x\"", "invalid type: string"),
+        ("pvid = true", "invalid type: boolean"),
+        ("vlan_names = [{ vid = 0, name = \"x\" }]", "0 is out of range"),
+        ("vlan_names = [{ vid = 1, nam = \"x\" }]", "unknown field `nam`"),
+        ("vlan_names = [{ vid = 1, name = \"012345678901234567890123456789012\" }]", "33 octets, allowed are 32"),
+        ("protocols = [\"8\"]", "hexadecimal"),
+        ("management_address = \"10.0.0\"", "neither \"auto\""),
+        ("management_address = [\"auto\", \"x\"]", "neither \"auto\""),
+        ("max_frame_size = 70000", "64 to 65535"),
+        ("capabilities = \"all\"", "`true` or `false`"),
+        ("system_name = 5", "`true`, `false` or a text"),
+        ("mac_phy = { mau = 65536 }", "65536"),
+        ("power = { role = \"pse\", class = 5 }", "5 is out of range: allowed are 0 to 4"),
+        ("power = { role = \"both\", class = 0 }", "unknown variant `both`"),
+        ("power = { role = \"pd\", class = 0, type = 3 }", "type 3 does not exist"),
+        ("congestion_notification = { priorities = [8] }", "priority 8"),
+        ("application_vlans = [{ vid = 1, selector = \"tpc\", protocol = 1 }]", "unknown variant `tpc`"),
+        ("med = { policies = [{ application = \"voice\", dscp = 64 }] }", "64 is out of range"),
+        ("speed = 1", "unknown field `speed`"),
+    ];
+    for (line, what) in cases {
+        let text = format!(
+            "role = \"bridge\"\n[[port]]\ninterface = \"l\"\nkind = \"lan\"\n[port.lldp.nearest_bridge.tlvs]\n{line}\n"
+        );
+        let (error, _) = rejected(&text);
+        assert!(error.contains(what), "{error}\nis not about {what:?}");
+        assert!(error.starts_with("t.toml:6:"), "{error}");
+    }
+    let port = "role = \"bridge\"\n[[port]]\ninterface = \"l\"\nkind = \"lan\"\n[port.lldp.nearest_bridge]\n";
+    let cases = [
+        ("tx_hold = 11", "t.toml:6:11:", "`tx_hold` = 11 is out of range"),
+        ("admin = \"on\"", "t.toml:6:9:", "unknown variant `on`"),
+        ("destination = \"00:00:00:00:00:00\"", "t.toml:6:15:", "to no address"),
+        ("destination = \"01:80:c2:00:00:03\"", "t.toml:6:15:", "two agents of port `l`"),
+        ("colour = 1", "t.toml:6:1:", "unknown field `colour`"),
+    ];
+    for (line, place, what) in cases {
+        let (error, _) = rejected(&format!("{port}{line}\n"));
+        assert!(error.starts_with(place) && error.contains(what), "{error}");
+    }
+    // Also where another table counts.
+    let (error, _) = rejected(&format!("{port}tx_hold = 5\n[lldp]\ntx_hold = 99\n"));
+    assert!(error.starts_with("t.toml:8:11:"), "{error}");
 }

@@ -1,134 +1,197 @@
 //! Interface state by rtnetlink: what a named interface is now, and every change of it.
+//!
+//! Two sockets: on one the kernel multicasts changes of every link, on the other it answers questions about one. An
+//! answer so never competes for room with a storm of changes. Of a foreign link's change nothing is read but its number
+//! and name. When the kernel had no room for a change, what is queued is old and is thrown away, and everything wanted
+//! is asked for again.
 
-use std::collections::{HashMap, VecDeque};
+mod table;
 
 use anyhow::Context;
-use ether::MacAddr;
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{FutureExt, TryStreamExt, future::BoxFuture};
 use rtnetlink::{
-    Handle, MulticastGroup, new_multicast_connection,
-    packet_core::{NetlinkMessage, NetlinkPayload},
-    packet_route::{
-        AddressFamily, RouteNetlinkMessage,
-        link::{LinkAttribute, LinkFlags, LinkMessage},
-    },
-    sys::SocketAddr,
+    Handle, MulticastGroup,
+    packet_core::{NetlinkBuffer, NetlinkMessage, NetlinkPayload, NlasIterator},
+    packet_route::{RouteNetlinkMessage, link::LinkMessage},
+    sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE},
 };
+use table::{Question, Table};
 
 use crate::input::Link;
 
-type Messages = futures_util::stream::BoxStream<'static, (NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>;
+/// What is known of an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Its own state.
+    pub(crate) link: Link,
+    /// The interface it is a port of.
+    pub(crate) master: Option<Master>,
+}
 
-/// Watches a fixed set of interface names; other links cost nothing but the look at their name.
+/// The master of an interface: it gets the interface's frames before the protocols of the host do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Master {
+    /// Its name.
+    pub(crate) name: String,
+    /// What it is.
+    pub(crate) kind: MasterKind,
+    /// `group_fwd_mask` of the interface as a bridge port: bit n forwards 01-80-C2-00-00-0n.
+    pub(crate) port_mask: u16,
+}
+
+/// What a master is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum MasterKind {
+    /// A Linux bridge.
+    Bridge {
+        /// Whether a spanning tree runs, the kernel's or a daemon's.
+        stp: bool,
+        /// `group_fwd_mask` of the bridge.
+        mask: u16,
+    },
+    /// Anything else, as the kernel calls it.
+    Other(String),
+}
+
+/// Watches a fixed set of interface names.
 pub(crate) struct LinkWatch {
+    changes: TokioSocket,
+    buffer: Vec<u8>,
     handle: Handle,
-    messages: Messages,
-    /// Wanted names, with the number the interface had when last seen.
-    wanted: HashMap<String, Option<u32>>,
-    ready: VecDeque<(String, Link)>,
+    /// The question under way.
+    asked: Option<(Question, BoxFuture<'static, Option<LinkMessage>>)>,
+    table: Table,
 }
 
 impl LinkWatch {
     /// Starts watching `names`; the state of each is the first thing [`LinkWatch::next`] yields.
-    pub(crate) async fn start(names: impl IntoIterator<Item = String>) -> anyhow::Result<Self> {
-        let (connection, handle, messages) = new_multicast_connection(&[MulticastGroup::Link])
-            .context("cannot open a route netlink socket")?;
+    pub(crate) fn start(names: impl IntoIterator<Item = String>) -> anyhow::Result<Self> {
+        let mut changes = TokioSocket::new(NETLINK_ROUTE).context("cannot open a route netlink socket")?;
+        let link = 1 << (MulticastGroup::Link as u32 - 1);
+        changes.socket_mut().bind(&SocketAddr::new(0, link)).context("cannot subscribe to link changes")?;
+        let (connection, handle, _) =
+            rtnetlink::new_connection().context("cannot open a route netlink socket")?;
         tokio::spawn(connection);
-        let wanted = names.into_iter().map(|name| (name, None)).collect();
-        let mut watch = Self { handle, messages: messages.boxed(), wanted, ready: VecDeque::new() };
-        watch.resync().await;
-        Ok(watch)
+        Ok(Self { changes, buffer: Vec::new(), handle, asked: None, table: Table::new(names) })
     }
 
-    /// The next state of a wanted interface; waits for it.
-    pub(crate) async fn next(&mut self) -> anyhow::Result<(String, Link)> {
+    /// The next state of a wanted interface; waits for it. Nothing is lost when it is not waited for to the end.
+    pub(crate) async fn next(&mut self) -> anyhow::Result<(String, Seen)> {
         loop {
-            if let Some(change) = self.ready.pop_front() {
+            // Questions first: what is known together is told together, by `take`.
+            if self.asked.is_none() {
+                self.asked = self.table.question().map(|question| {
+                    let answer = ask(self.handle.clone(), question.clone()).boxed();
+                    (question, answer)
+                });
+            }
+            if let Some((question, answer)) = &mut self.asked {
+                let answer = answer.await;
+                self.table.answer(question, answer.as_ref());
+                self.asked = None;
+                continue;
+            }
+            if let Some(change) = self.table.take() {
                 return Ok(change);
             }
-            let (message, _) = self.messages.next().await.context("the route netlink socket was closed")?;
-            match message.payload {
-                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => self.seen(&link),
-                NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link)) => self.deleted(&link),
-                // The kernel could not queue a change: ask for everything again.
-                NetlinkPayload::Overrun(_) => {
-                    tracing::warn!("link notifications were lost; reading the links again");
-                    self.resync().await;
+            self.buffer.clear();
+            self.buffer.reserve(DATAGRAM);
+            match self.changes.recv_from(&mut self.buffer).await {
+                Ok(_) => read(&mut self.table, &self.buffer),
+                Err(error) if error.raw_os_error() == Some(ENOBUFS) => {
+                    tracing::warn!("link changes were lost; reading the links again");
+                    self.discard();
+                    self.table.doubt();
                 }
-                _ => {}
+                Err(error) => return Err(error).context("the route netlink socket failed"),
             }
         }
     }
 
-    async fn resync(&mut self) {
-        let names: Vec<String> = self.wanted.keys().cloned().collect();
-        for name in names {
-            let found = self.handle.link().get().match_name(name.clone()).execute().try_next().await;
-            match found {
-                Ok(Some(link)) => self.seen(&link),
-                // ENODEV, or a kernel that answers with nothing.
-                Ok(None) | Err(_) => self.absent(&name),
+    /// Watches `name` too, or no more.
+    pub(crate) fn want(&mut self, name: &str, wanted: bool) {
+        self.table.want(name, wanted);
+    }
+
+    /// The next state of a wanted interface that is known already.
+    pub(crate) fn take(&mut self) -> Option<(String, Seen)> {
+        self.table.take()
+    }
+
+    /// Has [`LinkWatch::next`] yield the state of `name` once more, freshly read.
+    pub(crate) fn reread(&mut self, name: &str) {
+        self.table.reread(name);
+    }
+
+    /// Throws away what is queued: it is older than what was lost, and than what will be read.
+    fn discard(&mut self) {
+        loop {
+            self.buffer.clear();
+            self.buffer.reserve(DATAGRAM);
+            match self.changes.recv_from(&mut self.buffer).now_or_never() {
+                None => return,
+                Some(Err(error)) if error.raw_os_error() != Some(ENOBUFS) => return,
+                Some(_) => {}
             }
         }
-    }
-
-    fn seen(&mut self, message: &LinkMessage) {
-        if message.header.interface_family != AddressFamily::Unspec {
-            return;
-        }
-        let index = message.header.index;
-        let Some(name) = name(message) else { return };
-        let renamed = self.wanted.iter().find(|(n, i)| **i == Some(index) && n.as_str() != name);
-        if let Some(old) = renamed.map(|(n, _)| n.clone()) {
-            self.absent(&old);
-        }
-        if let Some(known) = self.wanted.get_mut(name) {
-            *known = Some(index);
-            self.ready.push_back((name.to_owned(), link(message)));
-        }
-    }
-
-    fn deleted(&mut self, message: &LinkMessage) {
-        if message.header.interface_family != AddressFamily::Unspec {
-            return;
-        }
-        let gone = self.wanted.iter().find(|(_, i)| **i == Some(message.header.index));
-        if let Some(name) = gone.map(|(n, _)| n.clone()) {
-            self.absent(&name);
-        }
-    }
-
-    fn absent(&mut self, name: &str) {
-        if let Some(known) = self.wanted.get_mut(name) {
-            *known = None;
-        }
-        self.ready.push_back((name.to_owned(), Link::Absent));
     }
 }
 
-fn name(message: &LinkMessage) -> Option<&str> {
-    message.attributes.iter().find_map(|a| match a {
-        LinkAttribute::IfName(name) => Some(name.as_str()),
-        _ => None,
+async fn ask(handle: Handle, question: Question) -> Option<LinkMessage> {
+    let request = handle.link().get();
+    let request = match &question {
+        Question::Name(name) => request.match_name(name.clone()),
+        Question::Index(index) => request.match_index(*index),
+    };
+    match request.execute().try_next().await {
+        Ok(link) => link,
+        Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -ENODEV => None,
+        Err(error) => {
+            tracing::error!(?question, %error, "cannot read a link");
+            None
+        }
+    }
+}
+
+/// Reads one datagram of changes.
+fn read(table: &mut Table, mut datagram: &[u8]) {
+    while let Ok(message) = NetlinkBuffer::new_checked(datagram) {
+        let octets = usize::try_from(message.length()).unwrap_or(usize::MAX);
+        let whole = datagram.get(..octets).unwrap_or_default();
+        if concerns(table, message.payload()) {
+            match NetlinkMessage::<RouteNetlinkMessage>::deserialize(whole).map(|message| message.payload) {
+                Ok(NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link))) => table.seen(&link),
+                Ok(NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link))) => table.deleted(&link),
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "a link change could not be read"),
+            }
+        }
+        datagram = datagram.get(octets.next_multiple_of(ALIGNMENT)..).unwrap_or_default();
+    }
+}
+
+/// Whether a change may be about a link we want: looks at its number and, at most, its name.
+fn concerns(table: &Table, payload: &[u8]) -> bool {
+    // struct ifinfomsg: family, pad, type: 16; index: 32; flags, change: 32.
+    let Some(&[_, _, _, _, a, b, c, d]) = payload.first_chunk() else { return false };
+    if table.knows(u32::from_ne_bytes([a, b, c, d])) {
+        return true;
+    }
+    let attributes = NlasIterator::new(payload.get(IFINFOMSG..).unwrap_or_default());
+    let name = attributes.flatten().find(|attribute| attribute.kind() == IFLA_IFNAME);
+    name.is_some_and(|name| {
+        let name = name.value().split(|octet| *octet == 0).next().unwrap_or_default();
+        std::str::from_utf8(name).is_ok_and(|name| table.wants(name))
     })
 }
 
-fn link(message: &LinkMessage) -> Link {
-    let mut mac = MacAddr::zero();
-    let mut mtu = 1500;
-    for attribute in &message.attributes {
-        match attribute {
-            LinkAttribute::Address(octets) => {
-                if let Ok(octets) = <[u8; 6]>::try_from(octets.as_slice()) {
-                    mac = MacAddr::from(octets);
-                }
-            }
-            LinkAttribute::Mtu(octets) => mtu = *octets,
-            _ => {}
-        }
-    }
-    let flags = message.header.flags;
-    // Running, not carrier: with carrier alone the kernel still drops what is sent for up to a second.
-    let up = flags.contains(LinkFlags::Up) && flags.contains(LinkFlags::Running);
-    Link::Present { up, mac, ifindex: message.header.index, mtu }
-}
+/// No change of a link is longer.
+const DATAGRAM: usize = 64 * 1024;
+const ALIGNMENT: usize = 4;
+const IFINFOMSG: usize = 16;
+const IFLA_IFNAME: u16 = 3;
+const ENOBUFS: i32 = rustix::io::Errno::NOBUFS.raw_os_error();
+const ENODEV: i32 = rustix::io::Errno::NODEV.raw_os_error();
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,4 @@
 //! What the kernel tells and does, through netlink.
 
+pub(crate) mod inspect;
 pub(crate) mod links;

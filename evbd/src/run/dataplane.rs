@@ -1,19 +1,26 @@
 //! The relay and the thread that moves frames through it, edited by the core's effects.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use anyhow::Context;
-use carrier::{PacketPort, Worker, WorkerHandle};
+use carrier::{PacketPort, PortStats, Worker, WorkerHandle};
 use hairpin::{
     Control, ControlError, EdgeMode, FdbEntry, Limits, PortConfig, PortCounters, PortId, Relay, RelayKind,
     Role, VsiEntry, VsiKey,
 };
 use tokio::sync::mpsc;
 
+use super::hearing;
 use crate::{
     config::{BridgePort, BridgePortKind, Config, RoleConfig},
+    core::port_list,
+    edge::EdgeRelay,
     input::Link,
-    wiring,
+    kernel::links::Seen,
+    port::PortKind,
 };
 
 /// Ports the relay knows, the kernel's sockets behind them, and the worker.
@@ -24,14 +31,31 @@ pub(crate) struct Dataplane {
     /// Interface number of each port the worker serves.
     serving: HashMap<PortId, u32>,
     faults: HashMap<PortId, String>,
+    /// Ports whose frames the kernel forwards, and not the relay.
+    barred: HashSet<PortId>,
+    /// The model has changed since it was published.
+    edited: bool,
+}
+
+/// What following a link has brought about.
+#[derive(Debug, Default)]
+pub(super) struct Followed {
+    /// Why the port is not served, if that is news.
+    pub(super) fault: Option<String>,
+    /// The core believes the port reflects or does not, and now it is this way.
+    pub(super) reflective: Option<bool>,
 }
 
 impl Dataplane {
     /// The relay of `config` with its worker, and the faults the worker reports.
     pub(super) fn start(config: &Config) -> anyhow::Result<(Self, mpsc::Receiver<Fault>)> {
-        let ports = port_configs(config);
+        let ports: Vec<PortConfig> = port_list(config)
+            .iter()
+            .zip((0..).map(PortId))
+            .filter_map(|((interface, kind), id)| port_config(config, id, interface, *kind))
+            .collect();
         let limits = Limits {
-            ports: u16::try_from(ports.len()).context("too many ports")?,
+            ports: u16::try_from(ports.len() + SPARE_PORTS).context("too many ports")?,
             fdb_entries: config.relay.fdb_entries,
             fdb_ageing: config.relay.ageing_s,
             hash_seed: rand::random(),
@@ -40,7 +64,7 @@ impl Dataplane {
         let relay = Arc::new(Relay::new(limits));
         let kind = match &config.role {
             RoleConfig::Bridge(_) => RelayKind::Bridge,
-            RoleConfig::Station(_) => RelayKind::Edge(wiring::wanted_relay(config, None).0),
+            RoleConfig::Station(station) => RelayKind::Edge(EdgeRelay::initial(station)),
         };
         let mut control = Control::new(kind, &limits);
         for port in ports {
@@ -49,49 +73,111 @@ impl Dataplane {
         let (events_in, events) = std::sync::mpsc::sync_channel(WORKER_EVENTS);
         let worker = Worker::spawn(Arc::clone(&relay), events_in)?;
         let faults = forward(events)?;
-        let dataplane = Self { control, relay, worker, serving: HashMap::new(), faults: HashMap::new() };
-        dataplane.publish();
+        let mut dataplane = Self {
+            control,
+            relay,
+            worker,
+            serving: HashMap::new(),
+            faults: HashMap::new(),
+            barred: HashSet::new(),
+            edited: true,
+        };
+        dataplane.commit();
         Ok((dataplane, faults))
     }
 
-    /// Starts or stops moving frames of a port as its interface comes up or goes. An error is worth an event.
-    pub(super) fn follow(&mut self, port: PortId, interface: &str, link: &Link) -> Option<String> {
-        let ifindex = match link {
-            Link::Present { up: true, ifindex, .. } => *ifindex,
-            Link::Present { up: false, .. } => {
+    /// Takes over the ports the core has now: those gone go, new ones wait for their interface, others get their VLANs
+    /// and guard. Returns why a port is not taken.
+    pub(super) fn reload<'a>(
+        &mut self,
+        config: &Config,
+        ports: impl Iterator<Item = (PortId, &'a str, PortKind)>,
+    ) -> Vec<(PortId, ControlError)> {
+        let wanted: HashMap<PortId, PortConfig> = ports
+            .filter_map(|(id, interface, kind)| Some((id, port_config(config, id, interface, kind)?)))
+            .collect();
+        let gone: Vec<PortId> =
+            self.control.ports().map(|port| port.id).filter(|id| !wanted.contains_key(id)).collect();
+        for id in gone {
+            self.stop(id);
+            self.faults.remove(&id);
+            self.barred.remove(&id);
+            self.control.remove_port(id);
+        }
+        let mut refused = Vec::new();
+        for (id, port) in wanted {
+            let (up, reflective) = self.control.port(id).map_or((false, false), |p| (p.up, p.reflective));
+            if let Err(error) = self.control.set_port(PortConfig { up, reflective, ..port }) {
+                refused.push((id, error));
+            }
+        }
+        self.edited = true;
+        refused
+    }
+
+    /// Starts or stops moving frames of a port as its interface comes up, changes its master, or goes.
+    pub(super) fn follow(&mut self, port: PortId, interface: &str, seen: &Seen) -> Followed {
+        let barred = hearing::forwarded(interface, seen.master.as_ref());
+        let was_barred = match barred {
+            Some(_) => !self.barred.insert(port),
+            None => self.barred.remove(&port),
+        };
+        let reflects = self.control.port(port).is_some_and(|config| config.reflective);
+        let changed = reflects && was_barred != barred.is_some();
+        Followed {
+            reflective: changed.then_some(barred.is_none()),
+            fault: self.serve_or_stop(port, interface, &seen.link, barred),
+        }
+    }
+
+    /// Serves a port whose interface is up and which nothing bars; returns why not, if that is news.
+    fn serve_or_stop(
+        &mut self,
+        port: PortId,
+        interface: &str,
+        link: &Link,
+        barred: Option<String>,
+    ) -> Option<String> {
+        let fault = match (link, barred) {
+            (Link::Absent, _) => {
+                self.stop(port);
+                // The core tells of it.
+                self.faults.insert(port, format!("interface {interface} does not exist"));
+                return None;
+            }
+            (Link::Present { .. }, Some(fault)) => {
+                self.stop(port);
+                fault
+            }
+            (Link::Present { up: false, .. }, None) => {
                 // A packet socket that has seen its interface go down is of no use any more.
                 self.stop(port);
                 self.faults.remove(&port);
                 return None;
             }
-            Link::Absent => {
+            (Link::Present { up: true, ifindex, .. }, None) => {
+                if self.serving.get(&port) == Some(ifindex) {
+                    return None;
+                }
                 self.stop(port);
-                self.faults.insert(port, format!("interface {interface} does not exist"));
-                return None;
+                match self.serve(port, interface) {
+                    Ok(()) => {
+                        self.serving.insert(port, *ifindex);
+                        self.faults.remove(&port);
+                        self.set_up(port, true);
+                        return None;
+                    }
+                    Err(error) => format!("{error:#}"),
+                }
             }
         };
-        if self.serving.get(&port) == Some(&ifindex) {
-            return None;
-        }
-        self.stop(port);
-        match self.serve(port, interface) {
-            Ok(()) => {
-                self.serving.insert(port, ifindex);
-                self.faults.remove(&port);
-                self.set_up(port, true);
-                None
-            }
-            Err(error) => {
-                let error = format!("{error:#}");
-                self.faults.insert(port, error.clone());
-                Some(error)
-            }
-        }
+        let old = self.faults.insert(port, fault.clone());
+        (old.as_ref() != Some(&fault)).then_some(fault)
     }
 
     /// The worker says it gave a port up. False if that is old news: the port is served again since.
     pub(super) fn failed(&mut self, port: PortId, error: &str) -> bool {
-        if self.worker.stats().is_ok_and(|served| served.iter().any(|(id, _)| *id == port)) {
+        if self.worker.has_port(port).unwrap_or(false) {
             return false;
         }
         self.stop(port);
@@ -99,30 +185,41 @@ impl Dataplane {
         true
     }
 
+    /// Has the relay forward by the model as it is now. Each snapshot is made of all ports and VSIs: one for many edits
+    /// together, made before anybody is told of the first.
+    pub(super) fn commit(&mut self) {
+        if std::mem::take(&mut self.edited) {
+            self.relay.publish(self.control.snapshot());
+        }
+    }
+
     /// Forgets addresses that have aged.
     pub(super) fn sweep(&self) {
         self.relay.fdb().sweep(carrier::clock::now_secs());
     }
 
-    pub(super) fn set_reflective(&mut self, port: PortId, on: bool) -> Result<(), ControlError> {
-        self.change_port(port, |config| config.reflective = on)
+    /// Switches reflective relay. False if that has no effect yet: the kernel forwards the port's frames, and does not
+    /// reflect them. [`Dataplane::follow`] tells when it has.
+    pub(super) fn set_reflective(&mut self, port: PortId, on: bool) -> Result<bool, ControlError> {
+        self.change_port(port, |config| config.reflective = on)?;
+        Ok(!(on && self.barred.contains(&port)))
     }
 
     pub(super) fn set_mode(&mut self, mode: EdgeMode) -> Result<(), ControlError> {
         self.control.set_mode(mode)?;
-        self.publish();
+        self.edited = true;
         Ok(())
     }
 
     pub(super) fn open_vsi(&mut self, key: VsiKey, entry: VsiEntry) -> Result<(), ControlError> {
         self.control.open_vsi(key, entry)?;
-        self.publish();
+        self.edited = true;
         Ok(())
     }
 
     pub(super) fn close_vsi(&mut self, key: VsiKey) {
         self.control.close_vsi(key);
-        self.publish();
+        self.edited = true;
     }
 
     /// The carrier that serves a port.
@@ -139,6 +236,11 @@ impl Dataplane {
         self.relay.stats().port(port)
     }
 
+    /// What the carrier counts, port by port.
+    pub(crate) fn carrier_stats(&self) -> HashMap<PortId, PortStats> {
+        self.worker.stats().unwrap_or_default().into_iter().collect()
+    }
+
     pub(crate) fn fdb(&self) -> Vec<FdbEntry> {
         self.relay.fdb_entries(carrier::clock::now_secs())
     }
@@ -151,9 +253,12 @@ impl Dataplane {
 
     fn stop(&mut self, port: PortId) {
         self.set_up(port, false);
-        if self.serving.remove(&port).is_some() {
-            // The worker has let go of a failed port by itself.
-            let _ = self.worker.remove_port(port);
+        if self.serving.remove(&port).is_none() {
+            return;
+        }
+        // The worker has let go of a failed port by itself. Closing a socket takes the kernel milliseconds: elsewhere.
+        if let Ok(socket) = self.worker.remove_port(port) {
+            tokio::task::spawn_blocking(move || drop(socket));
         }
     }
 
@@ -171,12 +276,8 @@ impl Dataplane {
         let mut config = self.control.port(port).cloned().ok_or(ControlError::NoPort(port))?;
         change(&mut config);
         self.control.set_port(config)?;
-        self.publish();
+        self.edited = true;
         Ok(())
-    }
-
-    fn publish(&self) {
-        self.relay.publish(self.control.snapshot());
     }
 }
 
@@ -213,19 +314,19 @@ pub(super) enum Fault {
 /// Worker events that may wait for the daemon.
 const WORKER_EVENTS: usize = 256;
 
-/// The relay's ports, in the order of [`crate::Core::ports`].
-fn port_configs(config: &Config) -> Vec<PortConfig> {
-    let ids = (0..).map(PortId);
-    match &config.role {
-        RoleConfig::Station(station) => {
-            let roles = std::iter::once(Role::Uplink).chain(station.vsis.iter().map(|_| Role::Downlink));
-            ids.zip(roles).map(|(id, role)| PortConfig { up: false, ..PortConfig::new(id, role) }).collect()
+/// Ports that may be added while the relay runs.
+const SPARE_PORTS: usize = 256;
+
+/// A port as the relay has it, its interface down.
+fn port_config(config: &Config, id: PortId, interface: &str, kind: PortKind) -> Option<PortConfig> {
+    let port = match &config.role {
+        RoleConfig::Station(_) if kind == PortKind::Uplink => PortConfig::new(id, Role::Uplink),
+        RoleConfig::Station(_) => PortConfig::new(id, Role::Downlink),
+        RoleConfig::Bridge(bridge) => {
+            bridge_port(id, bridge.ports.iter().find(|port| port.interface == interface)?, bridge.guard)
         }
-        RoleConfig::Bridge(bridge) => ids
-            .zip(&bridge.ports)
-            .map(|(id, port)| PortConfig { up: false, ..bridge_port(id, port, bridge.guard) })
-            .collect(),
-    }
+    };
+    Some(PortConfig { up: false, ..port })
 }
 
 fn bridge_port(id: PortId, port: &BridgePort, guard: bool) -> PortConfig {

@@ -5,11 +5,17 @@
 
 mod control;
 mod dataplane;
+mod hearing;
+mod limits;
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
 
 use anyhow::Context;
-use ether::Instant;
+use ether::{Instant, mac};
 use hairpin::PortId;
 use serde_json::{Value, json};
 use tokio::{
@@ -18,27 +24,32 @@ use tokio::{
     time,
 };
 
+pub(crate) use control::{ControlSockets, HearingRow};
 pub(crate) use dataplane::Dataplane;
 use dataplane::Fault;
+pub(crate) use hearing::{Leak, Method, choose};
 
 use crate::{
     api::{About, Request, Server},
-    config::Config,
+    config::{self, File},
     core::Core,
     effect::Effect,
     event::Event,
-    input::{Input, Link},
-    kernel::links::LinkWatch,
-    view,
+    input::Input,
+    kernel::links::{LinkWatch, Seen},
+    probe::Proof,
+    record::{FORMAT, Header, RecordedCore, Recorder},
+    reload, view,
 };
-use control::ControlSockets;
 
-/// Runs the daemon until SIGTERM or SIGINT.
+/// Runs the daemon until SIGTERM or SIGINT. On SIGHUP it reads its file again.
 ///
 /// # Errors
 /// When the control socket, netlink or the relay's worker cannot be had. A missing or failing interface is no error: the
 /// daemon says so and takes it when it comes.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
+    let File { path, text, config } = file;
+    let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let server = Server::bind(&config.control_socket)?;
@@ -53,14 +64,19 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     tokio::spawn(server.serve(about, requests_in, events.clone()));
 
     let (dataplane, mut faults) = Dataplane::start(&config)?;
-    let core = Core::new(config, rand::random(), clock.now());
+    let (seed, start) = (rand::random(), clock.now());
+    let recorder = record_to.map(|to| record(to, &text, &config.name, seed, start)).transpose()?;
+    let core = RecordedCore::new(Core::new(config, seed, start), recorder, start);
     let names: Vec<String> = core.ports().map(|(_, interface, _)| interface.to_owned()).collect();
-    let mut links = LinkWatch::start(names).await.context("cannot watch interfaces")?;
+    limits::raise(names.len())?;
+    let mut links = LinkWatch::start(names).context("cannot watch interfaces")?;
     let mut daemon = Daemon {
         core,
         dataplane,
         sockets: ControlSockets::new(frames_in),
         clock,
+        path,
+        text,
         events,
         past: VecDeque::new(),
         number: 0,
@@ -74,17 +90,27 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             biased;
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            // The events say what came of it.
+            _ = hangup.recv() => drop(daemon.reload(&mut links)),
             change = links.next() => {
-                let (interface, link) = change?;
-                daemon.link(&interface, link);
+                let (interface, seen) = change?;
+                daemon.link(&interface, seen);
+                while let Some((interface, seen)) = links.take() {
+                    daemon.link(&interface, seen);
+                }
+                daemon.drain();
             }
             Some((port, frame)) = frames.recv() => daemon.input(Input::Frame { port, frame }),
             Some(fault) = faults.recv() => match fault {
-                Fault::Port(port, error) => daemon.fault(port, error),
+                Fault::Port(port, error) => {
+                    if let Some(interface) = daemon.fault(port, error) {
+                        links.reread(&interface);
+                    }
+                }
                 Fault::Worker(cause) => anyhow::bail!("the relay's worker died: {cause}"),
             },
             () = due => daemon.input(Input::Timeout),
-            Some(request) = requests.recv() => daemon.answer(request),
+            Some(request) = requests.recv() => daemon.answer(request, &mut links),
             _ = sweep.tick() => daemon.dataplane.sweep(),
         }
     }
@@ -104,10 +130,13 @@ const EVENT_QUEUE: usize = 1024;
 const EVENT_PAST: usize = 4096;
 
 struct Daemon {
-    core: Core,
+    core: RecordedCore,
     dataplane: Dataplane,
     sockets: ControlSockets,
     clock: Clock,
+    /// Where the configuration is, and what of it is in force.
+    path: PathBuf,
+    text: String,
     events: broadcast::Sender<Value>,
     past: VecDeque<Value>,
     number: u64,
@@ -130,13 +159,25 @@ impl Daemon {
         }
     }
 
-    /// Carries out what the core wants, including what follows from it.
+    /// Carries out what the core wants, including what follows from it. The relay's edits take effect together, before
+    /// anybody is told of them.
     fn drain(&mut self) {
-        while let Some(effect) = self.core.poll_effect() {
+        let mut applied = VecDeque::new();
+        loop {
+            let Some(effect) = self.core.poll_effect() else {
+                self.dataplane.commit();
+                let Some((port, on)) = applied.pop_front() else { return };
+                self.core.handle(self.clock.now(), Input::ReflectiveApplied { port, on });
+                continue;
+            };
             match effect {
-                Effect::Transmit { port, frame } => self.sockets.send(port, &frame),
+                Effect::Transmit { port, frame } => {
+                    self.dataplane.commit();
+                    self.sockets.send(port, &frame);
+                }
                 Effect::SwitchReflective { port, on } => match self.dataplane.set_reflective(port, on) {
-                    Ok(()) => self.core.handle(self.clock.now(), Input::ReflectiveApplied { port, on }),
+                    Ok(true) => applied.push_back((port, on)),
+                    Ok(false) => tracing::warn!(port = port.0, "the kernel forwards this port and does not reflect"),
                     Err(error) => refused(&error),
                 },
                 Effect::SwitchRelay(mode) => {
@@ -146,42 +187,101 @@ impl Daemon {
                     self.dataplane.open_vsi(key, entry).unwrap_or_else(|error| refused(&error));
                 }
                 Effect::CloseVsi { key } => self.dataplane.close_vsi(key),
-                Effect::Event(event) => self.publish(&event),
+                Effect::Event(event) => {
+                    self.dataplane.commit();
+                    self.publish(&event);
+                }
             }
         }
     }
 
-    fn link(&mut self, interface: &str, link: Link) {
+    /// Takes up an interface's state; what follows from it waits for [`Daemon::drain`].
+    fn link(&mut self, interface: &str, seen: Seen) {
         let found = self.core.ports().find(|(_, name, _)| *name == interface);
         let Some((port, kind)) = found.map(|(port, _, kind)| (port, kind)) else { return };
         if kind.speaks() {
-            self.sockets.follow(port, interface, &link);
+            let agents = self.core.config().lldp.get(interface).map_or(&[][..], Vec::as_slice);
+            let groups = agents.iter().map(|agent| agent.destination).filter(|to| mac::is_group(*to)).collect();
+            self.sockets.follow(port, kind, interface, groups, &seen);
         }
-        if let Some(error) = self.dataplane.follow(port, interface, &link) {
+        let followed = self.dataplane.follow(port, interface, &seen);
+        if let Some(error) = followed.fault {
             self.publish(&Event::PortFailed { port: interface.to_owned(), error });
         }
-        self.input(Input::Link { port, link });
-    }
-
-    fn fault(&mut self, port: PortId, error: String) {
-        if !self.dataplane.failed(port, &error) {
-            return;
+        let now = self.clock.now();
+        self.core.handle(now, Input::Link { port, link: seen.link });
+        if let Some(on) = followed.reflective {
+            self.core.handle(now, Input::ReflectiveApplied { port, on });
         }
-        let name = self.core.ports().find(|(id, _, _)| *id == port).map(|(_, name, _)| name.to_owned());
-        self.publish(&Event::PortFailed { port: name.unwrap_or_default(), error });
     }
 
-    fn answer(&mut self, request: Request) {
+    /// A port has failed; returns its interface if that is news.
+    fn fault(&mut self, port: PortId, error: String) -> Option<String> {
+        if !self.dataplane.failed(port, &error) {
+            return None;
+        }
+        self.drain();
+        let name = self.core.ports().find(|(id, _, _)| *id == port).map(|(_, name, _)| name.to_owned())?;
+        self.publish(&Event::PortFailed { port: name.clone(), error });
+        Some(name)
+    }
+
+    fn answer(&mut self, request: Request, links: &mut LinkWatch) {
         // A client that left meanwhile wants no answer.
         let _ = match request {
             Request::Show { table, reply } => {
-                reply.send(view::rows(table, &self.core, &self.dataplane, self.clock.now()))
+                reply.send(view::rows(table, &self.core, &self.dataplane, &self.sockets, self.clock.now()))
             }
+            Request::Reload { reply } => return drop(reply.send(self.reload(links))),
             Request::Events { after, reply } => {
                 let newer = |event: &&Value| event.get("number").and_then(Value::as_u64) > Some(after);
                 reply.send(self.past.iter().filter(newer).cloned().collect())
             }
         };
+    }
+
+    /// Reads the configuration again. The rows of what changed, or why nothing did.
+    fn reload(&mut self, links: &mut LinkWatch) -> Result<Vec<Value>, String> {
+        let read = config::read(&self.path);
+        let plan = read.and_then(|text| reload::plan(&self.text, &self.path.display().to_string(), &text));
+        let plan = plan.map_err(|error| {
+            self.publish(&Event::ReloadRefused { error: error.to_string() });
+            format!("{error}\n{error:?}")
+        })?;
+        let before = self.ports();
+        self.core.handle(self.clock.now(), Input::Reload { config: plan.text.clone() });
+        // Leave is taken and gates are shut while the ports are still there.
+        self.drain();
+        self.text = plan.text;
+        let after = self.ports();
+        let config = self.core.config();
+        for (port, error) in self.dataplane.reload(config, self.core.ports()) {
+            tracing::error!(port = port.0, %error, "the relay does not take a port");
+        }
+        for (port, interface) in &before {
+            if after.get(port) != Some(interface) {
+                self.sockets.release(*port);
+                links.want(interface, false);
+            }
+        }
+        // Also those that stay: their agents may listen elsewhere.
+        after.values().for_each(|interface| links.want(interface, true));
+        let said: Vec<String> = plan.changes.iter().map(ToString::to_string).collect();
+        let rows = plan.changes.iter().zip(&said).map(|(change, line)| {
+            let mut row = view::row(change);
+            if let Some(fields) = row.as_object_mut() {
+                fields.insert("line".to_owned(), json!(line));
+            }
+            row
+        });
+        let rows = rows.collect();
+        self.publish(&Event::Reloaded { changes: said });
+        self.drain();
+        Ok(rows)
+    }
+
+    fn ports(&self) -> BTreeMap<PortId, String> {
+        self.core.ports().map(|(port, interface, _)| (port, interface.to_owned())).collect()
     }
 
     /// Numbers an event, logs it, remembers it and tells those who watch.
@@ -191,9 +291,16 @@ impl Daemon {
         if let Some(fields) = row.as_object_mut() {
             fields.insert("number".to_owned(), json!(self.number));
             fields.insert("at_ms".to_owned(), json!(self.clock.now().as_micros() / 1000));
+            fields.insert("unix_ms".to_owned(), json!(unix_ms()));
         }
         match event {
-            Event::PortFailed { .. } | Event::LinkAbsent { .. } | Event::EvbNotPointToPoint { .. } => {
+            Event::PortFailed { .. }
+            | Event::ReloadRefused { .. }
+            | Event::LinkAbsent { .. }
+            | Event::EvbNotPointToPoint { .. }
+            | Event::EvbPeerLost { .. }
+            | Event::Relay { held: true, .. }
+            | Event::Probe { state: Proof::Failed | Proof::Lost, .. } => {
                 tracing::warn!(event = event.name(), "{row}");
             }
             _ => tracing::info!(event = event.name(), "{row}"),
@@ -207,9 +314,31 @@ impl Daemon {
     }
 }
 
+/// Starts to record to the file `to`.
+fn record(to: &Path, config: &str, name: &str, seed: u64, start: Instant) -> anyhow::Result<Recorder> {
+    let header = Header {
+        recording: FORMAT,
+        evbd: env!("CARGO_PKG_VERSION").to_owned(),
+        seed,
+        start_us: start.as_micros(),
+        unix_ms: unix_ms(),
+        name: name.to_owned(),
+        config: config.to_owned(),
+    };
+    let recorder = Recorder::create(to, &header)?;
+    tracing::info!(file = %to.display(), "recording");
+    Ok(recorder)
+}
+
 /// The relay did not take an edit: what it forwards is not what was agreed, and someone must know.
 fn refused(error: &hairpin::ControlError) {
     tracing::error!(%error, "the relay refused a change");
+}
+
+/// Milliseconds since 1970, for those who compare with other logs.
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Engine time: microseconds since the daemon started.

@@ -1,4 +1,4 @@
-//! One EtherType of one interface, for the protocols that talk to the neighbour: LLDP and ECP.
+//! Control frames of one interface, for the protocols that talk to the neighbour: LLDP and ECP.
 
 use std::{
     io,
@@ -9,20 +9,38 @@ use ether::{EtherType, MacAddr};
 
 use crate::{
     error::OpenError,
-    socket::{Bound, Opening},
+    filter,
+    socket::{Bound, EVERY_PROTOCOL, Opening},
     sys,
 };
 
-/// A non-blocking socket that takes and sends whole frames of one EtherType.
+/// A non-blocking socket that takes and sends whole control frames.
 ///
-/// It costs the data path nothing: the kernel looks for it only when a frame of this EtherType came in. It does not hear
-/// what the host itself sends. Frames leave with priority 7, the one some network interfaces demand before they let
-/// LLDP through, in the order of the interface's queueing discipline.
+/// Bound to one EtherType ([`ControlSocket::open`]) it costs the data path nothing: the kernel looks for it only when a
+/// frame of this EtherType came in. But it hears only what is left over by the interface's master, and a Linux bridge
+/// without spanning tree leaves nothing. A socket that taps every frame ([`ControlSocket::open_tap`]) hears before the
+/// master does; a filter in the kernel turns away what is not wanted, at the price of some instructions for each frame
+/// that comes in.
+///
+/// Neither hears what the host itself sends, and neither makes the interface promiscuous. Frames leave with priority 7,
+/// the one some network interfaces demand before they let LLDP through, in the order of the interface's queueing
+/// discipline.
 ///
 /// An interface that goes down makes [`ControlSocket::recv`] fail once with `ENETDOWN`; when it is up again the socket
 /// works as before. An interface that goes away makes [`ControlSocket::send`] fail with `ENXIO`.
 #[derive(Debug)]
 pub struct ControlSocket(Bound);
+
+/// Frames to listen to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen<'a> {
+    /// Of this EtherType.
+    pub ethertype: EtherType,
+    /// To these groups, or to the interface's own address.
+    pub groups: &'a [MacAddr],
+    /// Also those tagged with a VLAN. The tag is not part of what is received.
+    pub tagged: bool,
+}
 
 /// What [`ControlSocket::recv`] says about a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,13 +62,25 @@ impl ControlSocket {
     /// # Errors
     /// No such interface, not an Ethernet interface, or `CAP_NET_RAW` is missing.
     pub fn open(interface: &str, ethertype: EtherType, groups: &[MacAddr]) -> Result<Self, OpenError> {
-        let opening = Opening::by_name(interface)?;
-        opening.packet(libc::PACKET_IGNORE_OUTGOING, "PACKET_IGNORE_OUTGOING", true)?;
-        opening.general(libc::SO_PRIORITY, "SO_PRIORITY", CONTROL_PRIORITY)?;
-        for group in groups {
-            opening.join(Some(*group))?;
-        }
-        Ok(Self(opening.bind(ethertype.0)?))
+        Ok(Self(prepare(interface, groups)?.bind(ethertype.0)?))
+    }
+
+    /// Opens `interface` as [`ControlSocket::open`] does, for several EtherTypes, by a filtered tap of every frame that
+    /// comes in. What is not listened to is turned away in the kernel; [`Received::foreign`] is never set.
+    ///
+    /// # Errors
+    /// As [`ControlSocket::open`].
+    pub fn open_tap(interface: &str, wanted: &[Listen<'_>]) -> Result<Self, OpenError> {
+        let groups: Vec<MacAddr> = wanted.iter().flat_map(|listen| listen.groups).copied().collect();
+        let opening = prepare(interface, &groups)?;
+        opening.filter(&filter::program(wanted))?;
+        Ok(Self(opening.bind(EVERY_PROTOCOL)?))
+    }
+
+    /// Whether the socket can still hear its interface: false once that went away or to another namespace.
+    #[must_use]
+    pub fn is_bound(&self) -> bool {
+        self.0.is_bound()
     }
 
     /// The interface's name when it was opened.
@@ -99,6 +129,17 @@ impl AsRawFd for ControlSocket {
     fn as_raw_fd(&self) -> RawFd {
         self.0.socket.as_raw_fd()
     }
+}
+
+/// A socket that hears nothing yet, member of `groups`.
+fn prepare(interface: &str, groups: &[MacAddr]) -> Result<Opening, OpenError> {
+    let opening = Opening::by_name(interface)?;
+    opening.packet(libc::PACKET_IGNORE_OUTGOING, "PACKET_IGNORE_OUTGOING", true)?;
+    opening.general(libc::SO_PRIORITY, "SO_PRIORITY", CONTROL_PRIORITY)?;
+    for group in groups {
+        opening.join(Some(*group))?;
+    }
+    Ok(opening)
 }
 
 /// Intel's ice drops LLDP frames of lower priority without a word.

@@ -27,6 +27,8 @@ pub enum Step {
     Bind,
     /// Reading what kind of interface it is.
     Kind,
+    /// Blocking control frames that a bridge would forward.
+    Block,
 }
 
 impl fmt::Display for Step {
@@ -37,6 +39,7 @@ impl fmt::Display for Step {
             Self::Option(name) => write!(f, "cannot set {name}"),
             Self::Bind => f.write_str("cannot bind to the interface"),
             Self::Kind => f.write_str("cannot be a port"),
+            Self::Block => f.write_str("cannot block leaking control frames"),
         }
     }
 }
@@ -64,6 +67,10 @@ fn remedy(step: &Step, source: &io::Error) -> &'static str {
         (Step::Option(_), Some(libc::EPERM | libc::EACCES)) => {
             "; the process needs CAP_NET_RAW and CAP_NET_ADMIN"
         }
+        (Step::Block, Some(libc::EPERM | libc::EACCES)) => "; the process needs CAP_BPF and CAP_NET_ADMIN",
+        (Step::Block, Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP)) => {
+            "; the kernel is older than 6.6 or was built without eBPF at tcx hooks"
+        }
         (Step::Option(_), Some(libc::ENOPROTOOPT)) => "; the kernel is older than 4.20",
         (Step::Socket, Some(libc::EAFNOSUPPORT)) => "; the kernel has no packet sockets (CONFIG_PACKET)",
         (_, Some(libc::ENODEV | libc::ENXIO)) => "; no such interface in this network namespace",
@@ -87,6 +94,8 @@ mod tests {
             "eth7: cannot make a packet socket: Operation not permitted (os error 1); the process needs CAP_NET_RAW"
         );
         assert!(text(Step::Bind, libc::ENETDOWN).ends_with("; bring the interface up first"));
+        assert!(text(Step::Block, libc::EINVAL).contains("older than 6.6"));
+        assert!(text(Step::Block, libc::EPERM).ends_with("; the process needs CAP_BPF and CAP_NET_ADMIN"));
         assert!(text(Step::Lookup, libc::ENODEV).ends_with("; no such interface in this network namespace"));
         assert!(
             text(Step::Option("PACKET_IGNORE_OUTGOING"), libc::ENOPROTOOPT)

@@ -4,7 +4,7 @@
 //! * [`PacketPort`]: a port of the relay. Takes every frame of its interface and sends the relay's copies, in batches,
 //!   and keeps what the kernel postponed: super-frames and unfinished checksums cross it as they are.
 //! * [`Worker`]: a thread that asks [`hairpin::Relay`] about each frame of its ports and sends the copies.
-//! * [`ControlSocket`]: one EtherType of one interface, for LLDP and ECP.
+//! * [`ControlSocket`]: LLDP and ECP of one interface; [`LeakBlock`] keeps a kernel bridge from forwarding them.
 //!
 //! **Punted frames.** Where the relay says [`hairpin::Outcome::Punt`] the worker does nothing further. The kernel gives
 //! every packet socket its own copy of a frame, so the interface's [`ControlSocket`] has it already; handing it up a
@@ -16,18 +16,21 @@ pub mod batch;
 pub mod clock;
 pub mod control;
 pub mod error;
+pub mod leak;
 pub mod packet;
 pub mod stats;
 pub mod worker;
 
+mod filter;
 mod socket;
 #[allow(unsafe_code)]
 mod sys;
 mod vnet;
 
 pub use batch::{Batch, RxError, RxFrame, Sent, TxQueue};
-pub use control::{ControlSocket, Received};
+pub use control::{ControlSocket, Listen, Received};
 pub use error::{OpenError, PortError, Step};
+pub use leak::{Blocked, LeakBlock};
 pub use packet::{Options, PacketPort, ifindex};
 pub use stats::PortStats;
 pub use vnet::VnetHdr;

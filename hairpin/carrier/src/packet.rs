@@ -10,7 +10,7 @@ use ether::MacAddr;
 
 use crate::{
     error::{OpenError, PortError, Step},
-    socket::{Bound, Opening, at},
+    socket::{Bound, EVERY_PROTOCOL, Opening, at},
     stats::PortStats,
     sys,
 };
@@ -26,18 +26,21 @@ pub struct Options {
     pub qdisc_bypass: bool,
     /// Take frames for every address. A port that relays needs it.
     pub promiscuous: bool,
+    /// Also take what the host itself sends by the interface: for looking on, never for relaying.
+    pub outgoing: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { receive_buffer: 16 << 20, send_buffer: 16 << 20, qdisc_bypass: true, promiscuous: true }
+        Self { receive_buffer: 16 << 20, send_buffer: 16 << 20, qdisc_bypass: true, promiscuous: true, outgoing: false }
     }
 }
 
 /// A socket that takes every frame of one interface, as the interface got it, and sends frames by it.
 ///
-/// It does not take frames the host itself sends by the interface. Made in one network namespace, it can be used from
-/// every other. When the interface goes down or away the port has failed for good: open a new one when it is back.
+/// It does not take frames the host itself sends by the interface, unless [`Options::outgoing`] says so. Made in one
+/// network namespace, it can be used from every other. When the interface goes down or away the port has failed for
+/// good: open a new one when it is back.
 #[derive(Debug)]
 pub struct PacketPort {
     bound: Bound,
@@ -65,7 +68,7 @@ impl PacketPort {
     fn finish(opening: Opening, options: &Options) -> Result<Self, OpenError> {
         opening.packet(libc::PACKET_VNET_HDR, "PACKET_VNET_HDR", true)?;
         opening.packet(libc::PACKET_AUXDATA, "PACKET_AUXDATA", true)?;
-        opening.packet(libc::PACKET_IGNORE_OUTGOING, "PACKET_IGNORE_OUTGOING", true)?;
+        opening.packet(libc::PACKET_IGNORE_OUTGOING, "PACKET_IGNORE_OUTGOING", !options.outgoing)?;
         opening.packet(libc::PACKET_QDISC_BYPASS, "PACKET_QDISC_BYPASS", options.qdisc_bypass)?;
         let (receive, send) = (clamp(options.receive_buffer), clamp(options.send_buffer));
         opening
@@ -104,6 +107,12 @@ impl PacketPort {
         self.bound.mac
     }
 
+    /// Whether the interface is still the one that was opened: false once it went away or to another namespace.
+    #[must_use]
+    pub fn is_bound(&self) -> bool {
+        self.bound.is_bound()
+    }
+
     /// The counters, with what the kernel dropped up to now.
     pub fn stats(&mut self) -> PortStats {
         if let Ok(kernel) = sys::take_statistics(self.as_fd()) {
@@ -134,6 +143,3 @@ pub fn ifindex(name: &str) -> Result<u32, OpenError> {
 fn clamp(octets: u32) -> c_int {
     c_int::try_from(octets).unwrap_or(c_int::MAX).clamp(1, 1 << 30)
 }
-
-/// `ETH_P_ALL`.
-const EVERY_PROTOCOL: u16 = 3;

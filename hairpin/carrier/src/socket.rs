@@ -51,6 +51,13 @@ impl Opening {
             .map_err(at(&self.interface, Step::Option(name)))
     }
 
+    /// Lets only frames through that `program` accepts, for good.
+    pub(crate) fn filter(&self, program: &[libc::sock_filter]) -> Result<(), OpenError> {
+        sys::attach_filter(self.socket.as_fd(), program)
+            .map_err(at(&self.interface, Step::Option("SO_ATTACH_FILTER")))?;
+        self.general(libc::SO_LOCK_FILTER, "SO_LOCK_FILTER", 1)
+    }
+
     /// Joins promiscuous mode, or with an address its group.
     pub(crate) fn join(&self, group: Option<MacAddr>) -> Result<(), OpenError> {
         let [a, b, c, d, e, f] = group.unwrap_or_default().octets();
@@ -95,6 +102,18 @@ pub(crate) struct Bound {
     pub(crate) mac: MacAddr,
     pub(crate) socket: OwnedFd,
 }
+
+impl Bound {
+    /// Whether the socket is still bound to the interface. One that went away, or to another namespace, never comes
+    /// back to it.
+    pub(crate) fn is_bound(&self) -> bool {
+        let index = |address: libc::sockaddr_ll| address.sll_ifindex.cast_unsigned();
+        sys::local_address(self.socket.as_fd()).is_ok_and(|address| index(address) == self.ifindex)
+    }
+}
+
+/// `ETH_P_ALL`.
+pub(crate) const EVERY_PROTOCOL: u16 = 3;
 
 /// Makes an I/O error one of opening `interface`.
 pub(crate) fn at(interface: &str, step: Step) -> impl FnOnce(io::Error) -> OpenError {

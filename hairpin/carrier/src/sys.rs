@@ -1,5 +1,7 @@
 //! The system calls, one small function each: the only module with `unsafe`.
 
+pub(crate) mod bpf;
+
 use std::{
     ffi::{CStr, CString, c_int},
     io,
@@ -10,7 +12,8 @@ use std::{
 };
 
 use libc::{
-    cmsghdr, epoll_event, iovec, mmsghdr, msghdr, packet_mreq, sockaddr_ll, tpacket_auxdata, tpacket_stats,
+    cmsghdr, epoll_event, iovec, mmsghdr, msghdr, packet_mreq, sock_filter, sockaddr_ll, tpacket_auxdata,
+    tpacket_stats,
 };
 
 /// A packet socket that receives nothing before it is bound.
@@ -23,6 +26,17 @@ pub(crate) fn packet_socket() -> io::Result<OwnedFd> {
 /// Sets an option that is a number.
 pub(crate) fn set_number(fd: BorrowedFd<'_>, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
     set_option(fd, level, name, &value)
+}
+
+/// Attaches a classic BPF program that decides which frames a socket gets.
+pub(crate) fn attach_filter(fd: BorrowedFd<'_>, program: &[sock_filter]) -> io::Result<()> {
+    let len = u16::try_from(program.len()).map_err(io::Error::other)?;
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    let option: *const libc::sock_fprog = &raw const program;
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER);
+    // SAFETY: `program` is live with its own size and points to `len` live instructions; the kernel only reads both.
+    check(unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, option.cast(), size::<libc::sock_fprog>()) })?;
+    Ok(())
 }
 
 /// Joins a group of addresses, or promiscuous mode.

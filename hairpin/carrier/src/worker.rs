@@ -131,6 +131,14 @@ impl WorkerHandle {
         self.call(Command::Stats)
     }
 
+    /// Whether it forwards by this port.
+    ///
+    /// # Errors
+    /// [`WorkerError::Died`].
+    pub fn has_port(&self, port: PortId) -> Result<bool, WorkerError> {
+        self.call(|reply| Command::Has(port, reply))
+    }
+
     /// Stops the worker and closes its ports.
     ///
     /// # Errors
@@ -175,6 +183,7 @@ impl Drop for WorkerHandle {
 enum Command {
     Add(PortId, PacketPort, SyncSender<Result<(), WorkerError>>),
     Remove(PortId, SyncSender<Result<PacketPort, WorkerError>>),
+    Has(PortId, SyncSender<bool>),
     Stats(SyncSender<Vec<(PortId, PortStats)>>),
     Stop,
 }
@@ -184,6 +193,7 @@ impl fmt::Debug for Command {
         f.write_str(match self {
             Self::Add(..) => "Add",
             Self::Remove(..) => "Remove",
+            Self::Has(..) => "Has",
             Self::Stats(_) => "Stats",
             Self::Stop => "Stop",
         })
@@ -302,6 +312,9 @@ impl Core {
                 Ok(Command::Add(port, socket, reply)) => reply.send(self.add(port, socket)).is_ok(),
                 Ok(Command::Remove(port, reply)) => {
                     reply.send(self.take(port).ok_or(WorkerError::NoPort(port))).is_ok()
+                }
+                Ok(Command::Has(port, reply)) => {
+                    reply.send(matches!(self.ports.get(port.index()), Some(Some(_)))).is_ok()
                 }
                 Ok(Command::Stats(reply)) => reply.send(self.stats()).is_ok(),
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,

@@ -396,8 +396,8 @@ fn reserved_types_and_want_of_room_are_counted() {
 #[test]
 fn events_are_recorded_in_snake_case() {
     let json = serde_json::to_value(gone(9, GoneCause::AgedOut)).unwrap();
-    assert_eq!(json["gone"]["cause"], "aged_out");
-    assert_eq!(json["gone"]["msap"]["chassis"]["id"], "02:00:00:00:00:09");
+    assert_eq!((&json["what"], &json["cause"]), (&"gone".into(), &"aged_out".into()));
+    assert_eq!(json["msap"]["chassis"]["id"], "02:00:00:00:00:09");
     let mut agent = running();
     agent.handle_pdu(at(1), SRC, &said(9, 120, "x"));
     let json = serde_json::to_value(agent.neighbors().next().unwrap()).unwrap();
@@ -504,4 +504,69 @@ proptest! {
             prop_assert!(recent <= 3, "{recent} LLDPDUs within a second");
         }
     }
+}
+
+fn described(contents: &[crate::Content]) -> LocalInfo {
+    LocalInfo { described: contents.iter().map(|c| c.tlv().unwrap()).collect(), ..info(1) }
+}
+
+fn vlan_name(vid: u16) -> crate::Content {
+    let (vid, name) = (ether::Vid::new(vid).unwrap(), crate::content::Label::truncated(&"n".repeat(32)));
+    crate::Content::Dot1(crate::dot1::Dot1::VlanName(crate::dot1::VlanName { vid, name }))
+}
+
+#[test]
+fn what_describes_comes_after_what_runs_a_protocol_and_finds_room_last() {
+    let mut agent = running();
+    agent.set_org_tlv(at(10), EVB, Some(Bytes::from_static(&[0; 5]))).unwrap();
+    let names: Vec<_> = (1..=60).map(vlan_name).collect();
+    agent.set_local(at(20), LocalInfo { system_name: Some("x".repeat(200)), ..described(&names) });
+    let Some(Output::Transmit(octets)) = outputs(&mut agent).pop() else { panic!() };
+    let pdu = Lldpdu::parse(&octets).unwrap().pdu;
+    assert_eq!((pdu.org[0].key(), pdu.system_name.is_some()), (EVB, true));
+    assert!((25..60).contains(&pdu.org.len()) && octets.len() <= MAX_LEN);
+    assert_eq!(agent.counters().tlvs_omitted_total, 61 - u64::try_from(pdu.org.len()).unwrap());
+    // Taken away together, and told once.
+    agent.set_local(at(30), info(1));
+    let Some(Output::Transmit(octets)) = outputs(&mut agent).pop() else { panic!() };
+    assert_eq!(Lldpdu::parse(&octets).unwrap().pdu.org.len(), 1);
+    agent.set_local(at(30), info(1));
+    assert_eq!(outputs(&mut agent), []);
+}
+
+#[test]
+fn other_timing_is_told_at_once_and_keeps_the_neighbours() {
+    let mut agent = running();
+    agent.handle_pdu(at(1), SRC, &said(9, 120, "x"));
+    run_until(&mut agent, at(20));
+    outputs(&mut agent);
+    let params = TimingParams { msg_tx_interval: 10, ..TimingParams::default() };
+    let timing = Timing::try_from(params).unwrap();
+    let config = AgentConfig { timing, max_neighbors: 1, ..*agent.config() };
+    agent.reconfigure(at(21), config);
+    assert_eq!(sent(&mut agent), [41]);
+    assert_eq!(run_until(&mut agent, at(45)), [at(31), at(41)]);
+    outputs(&mut agent);
+    agent.handle_pdu(at(45), SRC, &said(8, 120, "y"));
+    assert_eq!(events(&mut agent), [NeighborEvent::TooMany { msap: msap(8) }]);
+    // The same again changes nothing; disabled, it takes its leave.
+    agent.reconfigure(at(46), config);
+    assert_eq!(outputs(&mut agent), []);
+    agent.reconfigure(at(47), AgentConfig { admin_status: AdminStatus::RxOnly, ..config });
+    assert_eq!(sent(&mut agent), [0]);
+    assert_eq!(agent.neighbors().count(), 1);
+}
+
+#[test]
+fn contents_that_cannot_be_read_are_kept_and_counted() {
+    let mut agent = running();
+    let pvid = OrgKey { oui: Oui::IEEE_802_1, subtype: 1 };
+    let odd = OrgTlv::new(pvid, &[1][..]).unwrap();
+    let pdu = Lldpdu { org: vec![odd.clone()], ..Lldpdu::new(msap(9), 120) }.emit(MAX_LEN).octets;
+    for n in 1..=2 {
+        agent.handle_pdu(at(n), SRC, &pdu);
+        assert_eq!(agent.counters().org_tlvs_unreadable_total, n);
+    }
+    assert_eq!(agent.neighbors().next().unwrap().info.org, [odd]);
+    assert_eq!(agent.counters().frames_in_errors_total, 0);
 }

@@ -184,7 +184,7 @@ impl<S: IdSubtype> Id<S> {
     }
 
     /// Reads the value of a TLV; `None` if the identifier has a wrong length.
-    pub(crate) fn parse(value: &[u8]) -> Option<Self> {
+    pub fn parse(value: &[u8]) -> Option<Self> {
         let (subtype, id) = value.split_first()?;
         Self::new(S::from(*subtype), Bytes::copy_from_slice(id)).ok()
     }

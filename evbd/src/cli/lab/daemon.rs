@@ -125,7 +125,7 @@ pub(super) fn station_config(net: &Net, fallback: Fallback) -> String {
     let mut text = format!(
         "role = \"station\"\nname = \"lab-station\"\n\n\
          [control]\nsocket = \"{socket}\"\n\n\
-         [evb]\nrelay = \"vepa\"\nfallback = \"{fallback}\"\n\n\
+         [evb]\nfallback = \"{fallback}\"\n\n\
          [[port]]\ninterface = \"{UPLINK}\"\nkind = \"uplink\"\n",
         socket = net.file(&format!("{STATION}.sock")).display(),
     );

@@ -152,14 +152,25 @@ impl fmt::Display for Report {
             let exponent = |name: &str| evb.get(name).map_or_else(|| "-".to_owned(), |v| field(v, "value"));
             writeln!(
                 f,
-                "EVB      reflective relay {} ({}), station relay {}; R {} RTE {} RWD {} RKA {}",
+                "EVB      reflective relay {} ({}), station relay {} ({}); R {} RTE {} RWD {} RKA {}",
                 reflective("state"),
                 reflective("words"),
                 field(evb, "relay"),
+                field(evb, "because"),
                 exponent("retries"),
                 exponent("rte"),
                 exponent("rwd"),
                 exponent("rka"),
+            )?;
+            let probe = |name| evb.get("probe").map_or_else(String::new, |v| field(v, name));
+            writeln!(
+                f,
+                "probe    {}: {} sent, {} came back, {} lost; latest round trip {} µs",
+                probe("state"),
+                probe("sent"),
+                probe("returned"),
+                probe("lost"),
+                probe("round_trip_us"),
             )?;
         }
         for vsi in &self.vsis {

@@ -61,6 +61,10 @@ pub(super) async fn play(
     step.done(report, format!("{} VSIs, profile {profile}, VLAN {}", found.len(), daemon::VLAN));
     report.vsis = vsis;
 
+    if expected.reflected {
+        proven(report, progress, &mut station, deadline).await?;
+    }
+
     let before = Wire::read(net, &bridge.client).await?;
     let step = progress.step("pings from VM 1 to VM 2");
     let pings = ping(net, lab.pings).await?;
@@ -113,9 +117,10 @@ async fn negotiated(
             bridge
                 .wait("reflective relay on", 1, deadline, |e| is(e, "reflective") && has(e, "/on", true))
                 .await?;
-            let relay = |e: &Value| is(e, "relay") && has(e, "/mode", "vepa");
-            let seen = station.wait("VEPA", 1, deadline, relay).await?;
-            step.done(report, format!("the station is a VEPA: {}", text(seen.first(), "because")));
+            let told = |e: &Value| is(e, "evb") && has(e, "/status/reflective_relay/state", "on");
+            let seen = station.wait("reflective relay on", 1, deadline, told).await?;
+            let words = text(seen.first().and_then(|e| e.pointer("/status/reflective_relay")), "words");
+            step.done(report, words);
         }
         Scenario::Refuse => {
             let step = progress.step("EVB agreed, reflective relay refused");
@@ -132,6 +137,24 @@ async fn negotiated(
             step.held(report, relay == wanted, format!("{because}; by policy the station is now: {relay}"));
         }
     }
+    report.evb = station.client.show(Table::Evb).await?.into_iter().next();
+    Ok(())
+}
+
+/// A probe has come back from the bridge, so the station is a VEPA.
+async fn proven(
+    report: &mut Report,
+    progress: &Progress,
+    station: &mut Daemon,
+    deadline: Instant,
+) -> anyhow::Result<()> {
+    let step = progress.step("reflection proved by a probe");
+    let came_back = |e: &Value| is(e, "probe") && has(e, "/state", "proven");
+    let seen = station.wait("probe", 1, deadline, came_back).await?;
+    let relay = |e: &Value| is(e, "relay") && has(e, "/mode", "vepa");
+    station.wait("VEPA", 1, deadline, relay).await?;
+    let us = seen.first().and_then(|e| e.get("round_trip_us")).and_then(Value::as_u64).unwrap_or(0);
+    step.done(report, format!("it came back after {us} µs; the station is a VEPA"));
     report.evb = station.client.show(Table::Evb).await?.into_iter().next();
     Ok(())
 }

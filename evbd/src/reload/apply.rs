@@ -1,0 +1,134 @@
+//! Taking over another configuration while everything runs. What did not change is not touched.
+
+use ether::Instant;
+use vdp::{Command, bridge::Cause};
+
+use crate::{
+    config::{Config, RoleConfig, StationConfig, VsiConfig},
+    core::{self, Core},
+    port::{Port, Side},
+    vsidb::VsiDb,
+    wiring,
+};
+
+/// Takes over `config`. Its role and, on a station, its uplink are those in force; else nothing is done.
+///
+/// New ports wait for their interface; those gone send a shutdown LLDPDU and keep their number, free for the next.
+pub(crate) fn apply(core: &mut Core, now: Instant, config: Config) {
+    let old = match (&core.config.role, &config.role) {
+        (RoleConfig::Station(old), RoleConfig::Station(new)) if old.uplink == new.uplink => {
+            let old = old.clone();
+            depart(core, now, &old, new);
+            Some(old)
+        }
+        (RoleConfig::Bridge(_), RoleConfig::Bridge(_)) => None,
+        _ => return tracing::error!("another role or uplink needs a restart"),
+    };
+    core.config = config;
+    core.vsidb = VsiDb::new(core.config.bridge().map_or(&[], |bridge| &bridge.profiles));
+    ports(core, now);
+    for index in 0..core.ports.len() {
+        negotiate(core, now, index);
+        core.speak(now, index);
+        permit(core, now, index);
+    }
+    if let Some(old) = old {
+        arrive(core, now, &old);
+    }
+    for index in 0..core.ports.len() {
+        wiring::settle(core, now, index);
+    }
+}
+
+/// Shuts the gates of VSIs that are gone or have moved to another interface, and ends those that are gone.
+fn depart(core: &mut Core, now: Instant, old: &StationConfig, new: &StationConfig) {
+    let next = |vsi: &VsiConfig| new.vsis.iter().find(|v| v.id == vsi.id);
+    for vsi in &old.vsis {
+        if next(vsi).is_none_or(|next| next.interface != vsi.interface) {
+            wiring::shut_vsi(core, now, &vsi.id);
+        }
+        if next(vsi).is_none() {
+            core.command(now, vsi, Command::DeAssociate);
+        }
+    }
+}
+
+/// Asks for VSIs that are new or others than before, where their interface is there; else it is asked for when it comes.
+fn arrive(core: &mut Core, now: Instant, old: &StationConfig) {
+    let Some(new) = core.config.station().cloned() else { return };
+    for vsi in &new.vsis {
+        let same = old.vsis.iter().any(|was| VsiConfig { name: vsi.name.clone(), ..was.clone() } == *vsi);
+        let there = core.ports.iter().any(|port| port.interface == vsi.interface && port.mac().is_some());
+        if !same && there {
+            core.command(now, vsi, Command::Associate);
+        }
+    }
+}
+
+/// Adds and removes ports.
+fn ports(core: &mut Core, now: Instant) {
+    let wanted = core::port_list(&core.config);
+    // First those new, so that a number that becomes free is not taken for another port at once.
+    for (interface, kind) in &wanted {
+        if !core.ports.iter().any(|port| port.interface == *interface && port.kind == *kind) {
+            core.add_port(now, interface.clone(), *kind);
+        }
+    }
+    for index in 0..core.ports.len() {
+        let stays = |port: &Port| {
+            port.is_free() || wanted.iter().any(|(i, kind)| port.interface == *i && port.kind == *kind)
+        };
+        if core.ports.get(index).is_none_or(stays) {
+            continue;
+        }
+        if let Some(Side::Bridge { vdp, .. }) = core.side_at(index) {
+            vdp.release_all(now, Cause::PortReleased);
+        }
+        if let Some(port) = core.ports.get_mut(index) {
+            for agent in &mut port.agents {
+                agent.set_admin_status(now, lldp::AdminStatus::Disabled);
+            }
+        }
+        wiring::settle(core, now, index);
+        wiring::shut_port(core, index);
+        if let Some(port) = core.ports.get_mut(index) {
+            port.free();
+        }
+        core.reschedule(index);
+    }
+}
+
+/// Gives EVB and the edge relay their new settings.
+fn negotiate(core: &mut Core, now: Instant, index: usize) {
+    let Config { proposal, manual, role, .. } = core.config.clone();
+    match (core.side_at(index), role) {
+        (Some(Side::Station { evb, relay, .. }), RoleConfig::Station(station)) => {
+            evb.reconfigure(proposal, manual);
+            evb.set_reflective_request(station.mode.wants_reflection());
+            relay.reconfigure(now, &station);
+        }
+        (Some(Side::Bridge { evb, .. }), RoleConfig::Bridge(bridge)) => {
+            evb.reconfigure(vdp::evb::BridgeConfig {
+                reflective_capable: bridge.reflective_relay,
+                gid_capable: false,
+                proposal,
+                manual,
+            });
+        }
+        _ => {}
+    }
+}
+
+/// Ends the VSIs of a bridge port whose profile is gone or does not allow their VLANs any more.
+fn permit(core: &mut Core, now: Instant, index: usize) {
+    let Some(Side::Bridge { vdp, .. }) = core.ports.get_mut(index).and_then(Port::side) else { return };
+    let permitted = |vsi: &vdp::bridge::VsiView| {
+        let profile = core.vsidb.profile(vsi.manager, vsi.type_id, vsi.version);
+        let vids = || vsi.filter.entries().iter().filter_map(|entry| entry.vid);
+        profile.is_some_and(|profile| vids().all(|vid| profile.vlans.contains(&vid)))
+    };
+    let gone: Vec<_> = vdp.vsis().filter(|vsi| !permitted(vsi)).map(|vsi| vsi.id).collect();
+    for id in gone {
+        vdp.withdraw(now, &id, Cause::TypeWithdrawn);
+    }
+}

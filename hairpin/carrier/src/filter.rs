@@ -1,0 +1,78 @@
+//! The classic BPF program of a control socket that taps every frame of its interface.
+//!
+//! It lets through what is wanted of what a socket bound to one EtherType would hear on an interface without a master:
+//! frames to a wanted group or to the interface's own address, untagged or priority-tagged unless tags do not matter.
+//! Everything else is turned away before it costs a copy or a wake-up, frames of other EtherTypes after three
+//! instructions for each that is wanted.
+
+use libc::sock_filter;
+
+use crate::control::Listen;
+
+/// The program that accepts `wanted`.
+pub(crate) fn program(wanted: &[Listen<'_>]) -> Vec<sock_filter> {
+    let mut program = vec![load(H, ETHERTYPE_AT)];
+    for listen in wanted {
+        let body = body(listen);
+        program.push(equal(u32::from(listen.ethertype.0), 1, 0));
+        program.push(op(libc::BPF_JMP | libc::BPF_JA, u32::try_from(body.len()).unwrap_or(u32::MAX)));
+        program.extend(body);
+    }
+    program.push(REFUSE);
+    program
+}
+
+/// What follows once the EtherType fits: the end, one way or the other.
+fn body(listen: &Listen<'_>) -> Vec<sock_filter> {
+    let mut body = Vec::new();
+    if !listen.tagged {
+        // The kernel takes the tag off before any socket sees the frame and keeps it beside; none reads as zero.
+        body.extend([
+            load(W, ancillary(libc::SKF_AD_VLAN_TAG)),
+            op(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, VID),
+            equal(0, 1, 0),
+            REFUSE,
+        ]);
+    }
+    let own = libc::PACKET_HOST.into();
+    body.extend([load(W, ancillary(libc::SKF_AD_PKTTYPE)), equal(own, 0, 1), ACCEPT]);
+    for group in listen.groups {
+        let [a, b, c, d, e, f] = group.octets();
+        body.extend([
+            load(W, 2),
+            equal(u32::from_be_bytes([c, d, e, f]), 0, 3),
+            load(H, 0),
+            equal(u32::from_be_bytes([0, 0, a, b]), 0, 1),
+            ACCEPT,
+        ]);
+    }
+    body.push(REFUSE);
+    body
+}
+
+/// Loads from the frame, or from what the kernel notes beside it.
+const fn load(width: u32, at: u32) -> sock_filter {
+    op(libc::BPF_LD | width | libc::BPF_ABS, at)
+}
+
+/// Jumps over `yes` or `no` instructions.
+const fn equal(value: u32, yes: u8, no: u8) -> sock_filter {
+    sock_filter { jt: yes, jf: no, ..op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, value) }
+}
+
+const fn op(code: u32, k: u32) -> sock_filter {
+    // Every code of classic BPF fits.
+    let [low, high, ..] = code.to_le_bytes();
+    sock_filter { code: u16::from_le_bytes([low, high]), jt: 0, jf: 0, k }
+}
+
+const fn ancillary(what: i32) -> u32 {
+    (libc::SKF_AD_OFF + what).cast_unsigned()
+}
+
+const W: u32 = libc::BPF_W;
+const H: u32 = libc::BPF_H;
+const ETHERTYPE_AT: u32 = 12;
+const VID: u32 = 0x0fff;
+const ACCEPT: sock_filter = op(libc::BPF_RET | libc::BPF_K, u32::MAX);
+const REFUSE: sock_filter = op(libc::BPF_RET | libc::BPF_K, 0);
