@@ -26,7 +26,8 @@ pub(crate) struct Remainder {
 
 /// The TLVs of `neighbor` that are unknown here or cannot be read. Nothing that was received is left out.
 pub(crate) fn remainder(neighbor: &Neighbor) -> Remainder {
-    let reserved = neighbor.info.unknown.iter().map(|tlv| format!("type {} {}", tlv.kind(), hex(tlv.value())));
+    let reserved =
+        neighbor.info.unknown.iter().map(|tlv| format!("type {} {}", tlv.kind(), hex(tlv.value())));
     let mut rest = Remainder { unknown: reserved.collect(), malformed: Vec::new() };
     for fault in &neighbor.faults {
         let sent = neighbor.raw().get(fault.offset()..).and_then(|from| Tlvs::new(from).next()?.ok());
@@ -124,7 +125,10 @@ mod tests {
         // Chassis, port, TTL; capabilities cut short; a reserved type; a stranger; a port VLAN cut short; a good one.
         let pdu = [
             &[2, 2, 7, b'a', 4, 2, 7, b'b', 6, 2, 0, 120, 0x0e, 2, 0, 4, 0x12, 3, 1, 2, 3][..],
-            &[0xfe, 6, 1, 2, 3, 4, 0xab, 0xcd, 0xfe, 5, 0, 0x80, 0xc2, 1, 9, 0xfe, 6, 0, 0x80, 0xc2, 1, 0, 9, 0, 0],
+            &[
+                0xfe, 6, 1, 2, 3, 4, 0xab, 0xcd, 0xfe, 5, 0, 0x80, 0xc2, 1, 9, 0xfe, 6, 0, 0x80, 0xc2, 1, 0,
+                9, 0, 0,
+            ],
         ]
         .concat();
         agent.handle_pdu(now, MacAddr::new(2, 0, 0, 0, 0, 9), &pdu);

@@ -118,7 +118,9 @@ impl Recorder {
         let failed = || format!("cannot record to {}", path.display());
         let file = File::create(path).with_context(failed)?;
         let mut out = BufWriter::with_capacity(BUFFER, file);
-        writeln!(out, "{}", serde_json::to_string(header)?).and_then(|()| out.flush()).with_context(failed)?;
+        writeln!(out, "{}", serde_json::to_string(header)?)
+            .and_then(|()| out.flush())
+            .with_context(failed)?;
         let (lines, queue) = sync_channel(QUEUE);
         let name = path.to_owned();
         let writer = std::thread::Builder::new().name("record".to_owned()).spawn(move || {

@@ -211,7 +211,8 @@ mod tests {
         record::RecordedCore,
     };
 
-    const CONFIG: &str = "role = \"bridge\"\nname = \"tor\"\n[[port]]\ninterface = \"b0\"\nkind = \"station\"\n";
+    const CONFIG: &str =
+        "role = \"bridge\"\nname = \"tor\"\n[[port]]\ninterface = \"b0\"\nkind = \"station\"\n";
 
     fn header() -> Header {
         Header {
@@ -308,10 +309,12 @@ mod tests {
         let text = recording();
         let mut seen = Vec::new();
         let mut replay = Replay::new(text.as_bytes()).unwrap();
-        replay.play(Some(Instant::from_micros(1000)), |_, step| {
-            seen.push(step);
-            true
-        }).unwrap();
+        replay
+            .play(Some(Instant::from_micros(1000)), |_, step| {
+                seen.push(step);
+                true
+            })
+            .unwrap();
         assert_eq!(seen.iter().filter(|step| matches!(step, Step::Input(..))).count(), 1);
         assert_eq!(replay.interface(&json!({ "port": 0 })), Some("b0"));
     }

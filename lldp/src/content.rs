@@ -118,7 +118,7 @@ impl fmt::Display for Label {
     }
 }
 
-/// Whether a link is bundled with others [Q D.2.7]; 802.3 had the same TLV first [802.3 79.3.3].
+/// Whether a link is bundled with others; 802.3 had the same TLV first [802.3 79.3.3].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LinkAggregation {

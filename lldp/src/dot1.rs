@@ -1,4 +1,4 @@
-//! The organizational TLVs of IEEE 802.1, OUI 00-80-C2, that describe VLANs and bundles [Q D.2.1 to D.2.8, D.2.15].
+//! The organizational TLVs of IEEE 802.1, OUI 00-80-C2, that describe VLANs and bundles [Q D.2.1 to D.2.7, D.2.14].
 
 use core::fmt;
 
@@ -28,11 +28,11 @@ pub enum Dot1 {
     VidUsageDigest(u32),
     /// The VLAN of the management station; none where there is none [Q D.2.6].
     ManagementVlan(Option<Vid>),
-    /// Whether the link is bundled with others [Q D.2.7].
+    /// Whether the link is bundled with others.
     LinkAggregation(LinkAggregation),
-    /// Congestion notification [Q D.2.8].
+    /// Congestion notification [Q D.2.7].
     CongestionNotification(CongestionNotification),
-    /// Which applications belong in which VLAN [Q D.2.15].
+    /// Which applications belong in which VLAN [Q D.2.14].
     ApplicationVlan(Vec<ApplicationVlan>),
 }
 

@@ -48,6 +48,12 @@ impl Seeds {
                 let tagged = |f: &Vec<u8>| [&f[..12], &[0x81, 0, 0x60, 0x64], &f[12..]].concat();
                 self.frames.iter().flat_map(|f| [f.clone(), tagged(f)]).collect()
             }
+            "decode" => self.frames.clone(),
+            "capture" => vec![
+                include_bytes!("../data/lldpad-evb.pcap").to_vec(),
+                include_bytes!("../data/lldpad-draft.pcap").to_vec(),
+                PCAPNG.to_vec(),
+            ],
             "lldp_tlv" | "lldp_pdu" => self.lldpdus.clone(),
             "evb_tlv" => self.infos(Oui::IEEE_802_1.0, 0x0d),
             "cdcp_tlv" => self.infos(cdcp::OUI, cdcp::SUBTYPE),
@@ -84,7 +90,7 @@ impl Seeds {
                 &[4, 0, 0, 1, 1, 4, 0, 3, 3, 1, 0, 0, 2, 4, 0, 3, 4, 0, 0, 3],
             ),
             // Of each of four configurations: uplink and VM up, a bridge that reflects, what is due, an Associate granted,
-            // probes that come back, the other VM; a frame; the bridge falls silent, a VM goes.
+            // probes that come back, the other VM; a frame; the bridge falls silent, a VM goes, reloads.
             "core_station" => (0..4)
                 .flat_map(|config| {
                     scripts(
@@ -96,13 +102,13 @@ impl Seeds {
                         &self.frames,
                         &[
                             9, 0, 10, 0, 5, 0, 0, 11, 0x42, 9, 0, 8, 0, 255, 20, 9, 0, 9, 0, 6, 1, 2, 0, 9,
-                            0, 9, 0,
+                            0, 9, 0, 11, 0, 8, 6, 3, 1, 4, 9, 0, 11, 0, 5, 9, 0, 11, 0, 0, 9, 0,
                         ],
                     )
                 })
                 .collect(),
             // Likewise: ports up, a station that asks for reflection, which is switched on, an Associate; a frame; another
-            // VSI on the other port, the station de-associates the first, a port goes.
+            // VSI on the other port, the station de-associates the first, a port goes, reloads.
             "core_bridge" => (0..4)
                 .flat_map(|config| {
                     scripts(
@@ -112,7 +118,10 @@ impl Seeds {
                         ],
                         &[0, 0],
                         &self.frames,
-                        &[9, 0, 4, 1, 0, 3, 1, 3, 0, 9, 0, 4, 0, 0, 2, 0, 0, 1, 0, 6, 1, 2, 0, 9, 0, 9, 0],
+                        &[
+                            9, 0, 4, 1, 0, 3, 1, 3, 0, 9, 0, 4, 0, 0, 2, 0, 0, 1, 0, 6, 1, 2, 0, 9, 0, 9, 0,
+                            11, 0, 8, 6, 3, 1, 4, 9, 0, 11, 0, 5, 9, 0, 11, 0, 0, 9, 0,
+                        ],
                     )
                 })
                 .collect(),
@@ -158,3 +167,9 @@ fn scripts(before: &[u8], step: &[u8], strings: &[Vec<u8>], after: &[u8]) -> Vec
 const MANDATORY: &[u8] = &[2, 7, 4, 2, 0, 0, 0, 0x0a, 1, 4, 7, 3, 2, 0, 0, 0, 0x0a, 1, 6, 2, 0, 121];
 /// The VSI manager ID of a VDPDU.
 const MANAGER: &[u8] = &[0x0a, 16, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// A pcapng section with an interface and a frame of 14 octets.
+const PCAPNG: &[u8] = b"\x0a\x0d\x0d\x0a\x00\x00\x00\x1c\x1a\x2b\x3c\x4d\x00\x01\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x1c\
+    \x00\x00\x00\x01\x00\x00\x00\x1c\x00\x01\x00\x00\x00\x04\x00\x00\x00\x09\x00\x01\x09\x00\x00\x00\x00\x00\x00\x1c\
+    \x00\x00\x00\x06\x00\x00\x00\x30\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00\x00\x0e\x00\x00\x00\x0e\
+    \x01\x80\xc2\x00\x00\x00\x02\x00\x00\x00\x00\x01\x88\xcc\x00\x00\x00\x00\x00\x30";

@@ -87,7 +87,7 @@ fn unsafe_stands_in_carrier_alone() {
 #[test]
 fn codecs_do_not_import_machines() {
     const CODECS: &[(&str, &[&str])] = &[
-        ("lldp", &["tlv", "basic", "org", "pdu"]),
+        ("lldp", &["tlv", "basic", "org", "pdu", "content", "dot1", "dot3", "med"]),
         ("ecp", &["header"]),
         ("vdp", &["tlv", "filter", "vsi"]),
     ];

@@ -91,6 +91,15 @@ impl Netns {
         child.wait().expect("the process is ours");
     }
 
+    /// The number of a process of [`Netns::spawn`].
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn pid(&self, place: usize) -> u32 {
+        self.children.get(place).expect("a process of this namespace").id()
+    }
+
     /// Whether a process of [`Netns::spawn`] has not ended.
     pub fn runs(&mut self, place: usize) -> bool {
         self.children.get_mut(place).is_some_and(|child| child.try_wait().is_ok_and(|s| s.is_none()))

@@ -2,7 +2,7 @@
 //!
 //! Each target takes octets and asserts. The suite `decoders` runs them on mutated seeds, `fuzz/` under libFuzzer.
 //!
-//! Of what is read, what is written reads as the same again, and takes no more octets. Of engines, see [`script`].
+//! Of what is read, what is written reads as the same again, and takes no more octets. Of engines, see `script.rs`.
 
 mod daemon;
 mod engines;
@@ -48,6 +48,8 @@ pub const ALL: &[(&str, Target)] = &[
     ("cin", |octets| same_again(octets, cee::CinTlv::parse, |tlv| tlv.to_bytes().unwrap())),
     ("ecp_header", ecp_header),
     ("vdpdu", vdpdu),
+    ("decode", decode),
+    ("capture", capture),
     ("lldp_agent", engines::lldp_agent),
     ("ecp_link", engines::ecp_link),
     ("vdp_station", engines::vdp_station),
@@ -64,6 +66,22 @@ pub const ALL: &[(&str, Target)] = &[
 pub fn run(name: &str, octets: &[u8]) {
     let (_, target) = ALL.iter().find(|(known, _)| *known == name).expect("a target of that name");
     target(octets);
+}
+
+/// A frame in words: one line, faults within it, fields that print both ways.
+fn decode(octets: &[u8]) {
+    let decoded = evbd::decode::decode(octets);
+    assert!(!decoded.line.is_empty() && !decoded.line.contains('\n'), "{}", decoded.line);
+    assert!(decoded.faults.iter().all(|fault| fault.offset <= octets.len()));
+    assert!(!decoded.fields.indented(4).is_empty());
+    serde_json::to_string(&decoded).unwrap();
+}
+
+/// A capture gives no more than it has.
+fn capture(octets: &[u8]) {
+    let Ok(capture) = evbd::decode::Capture::new(octets) else { return };
+    let frames = capture.filter_map(Result::ok);
+    assert!(frames.map(|record| record.frame.len()).sum::<usize>() <= octets.len());
 }
 
 fn ether_frame(octets: &[u8]) {

@@ -22,6 +22,9 @@ use serde_json::Value;
 
 use super::{PATIENCE, bridge_config, says, station_config};
 
+/// A change by `ip`, then what `show ports` must say: method, why, leak, fault, and the packet sockets there are.
+type Row<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str, &'a [&'a str]);
+
 const GROUPS: [MacAddr; 3] = [NEAREST_CUSTOMER_BRIDGE, NEAREST_NON_TPMR_BRIDGE, NEAREST_BRIDGE];
 
 /// A control socket in a namespace.
@@ -48,11 +51,9 @@ impl Lab {
         let (hub, switch, guest) = (Netns::new("hub"), Netns::new("switch"), Netns::new("guest"));
         wire(&hub, "b0", &switch, "eth0");
         wire(&hub, "g0", &guest, "eth0");
-        for arguments in [
-            "link add br0 type bridge forward_delay 200",
-            "link set g0 master br0",
-            "link set br0 up",
-        ] {
+        for arguments in
+            ["link add br0 type bridge forward_delay 200", "link set g0 master br0", "link set br0 up"]
+        {
             hub.run("ip", &arguments.split(' ').collect::<Vec<_>>());
         }
         Self { hub, switch, guest }
@@ -64,8 +65,7 @@ impl Lab {
 }
 
 /// The least LLDPDU there is.
-const LLDPDU: &[u8] =
-    &[2, 7, 4, 2, 0, 0, 0, 0, 1, 4, 3, 7, b'p', b'0', 6, 2, 0, 120, 0, 0];
+const LLDPDU: &[u8] = &[2, 7, 4, 2, 0, 0, 0, 0, 1, 4, 3, 7, b'p', b'0', 6, 2, 0, 120, 0, 0];
 /// An ECPDU of a subtype nobody speaks: counted and left at that.
 const ECPDU: &[u8] = &[0x10, 0x7f, 0, 1];
 
@@ -151,10 +151,17 @@ async fn every_master_is_heard_through_and_none_leaks() {
     let (process, evbd) = lab.hub.evbd(evbd_program!(), &bridge_config()).await;
     let relay = "0003";
     // The kernel's changes, and the row that follows: method, why, leak, fault, packet sockets.
-    let rows: [(&str, &str, &str, &str, &str, &[&str]); 9] = [
+    let rows: [Row; 9] = [
         ("", "ethertype", "no master", "", "", &[relay, "88cc", "8940"]),
         ("link set b0 master br0", "all+filter", "no STP", "blocked", "bridge br0", &["0003"]),
-        ("link set br0 type bridge stp_state 1", "ethertype", "runs STP", "", "bridge br0", &["88cc", "8940"]),
+        (
+            "link set br0 type bridge stp_state 1",
+            "ethertype",
+            "runs STP",
+            "",
+            "bridge br0",
+            &["88cc", "8940"],
+        ),
         (
             "link set br0 type bridge group_fwd_mask 0x4000",
             "all+filter",
@@ -163,7 +170,14 @@ async fn every_master_is_heard_through_and_none_leaks() {
             "bridge br0",
             &["0003"],
         ),
-        ("link set br0 type bridge group_fwd_mask 0", "ethertype", "runs STP", "", "bridge br0", &["88cc", "8940"]),
+        (
+            "link set br0 type bridge group_fwd_mask 0",
+            "ethertype",
+            "runs STP",
+            "",
+            "bridge br0",
+            &["88cc", "8940"],
+        ),
         (
             "link set b0 type bridge_slave group_fwd_mask 1",
             "all+filter",

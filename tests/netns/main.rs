@@ -3,6 +3,8 @@
 mod evb;
 mod hearing;
 mod links;
+mod lldp;
+mod operator;
 
 use std::{
     path::Path,
@@ -180,7 +182,8 @@ fn lab_needs_root_and_says_so() {
 
 #[test]
 fn lab_needs_ip_and_says_so() {
-    let output = Command::new(evbd_program!()).arg("lab").env("PATH", "/nonexistent").output().expect("evbd starts");
+    let output =
+        Command::new(evbd_program!()).arg("lab").env("PATH", "/nonexistent").output().expect("evbd starts");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && said.contains("iproute2"), "{said}");
 }

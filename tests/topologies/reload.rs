@@ -120,7 +120,9 @@ fn evb_and_the_edge_relay_follow() {
     assert_eq!(wire.get(BRIDGE).admitted("down"), [(mac(1), 100), (mac(2), 100)]);
     wire.reload(STATION, &station_with(1..=2, "retries = 6"));
     reach(&mut wire, |w| {
-        let says = |machine, of| since(w, machine, of).iter().any(|e| format!("{e:?}").contains("value: Retries(6)"));
+        let says = |machine, of| {
+            since(w, machine, of).iter().any(|e| format!("{e:?}").contains("value: Retries(6)"))
+        };
         agreed(w, 2) && says(STATION, 0) && says(BRIDGE, 0)
     });
 }

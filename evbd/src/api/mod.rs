@@ -1,7 +1,7 @@
 //! The control interface: one D-Bus interface, [`INTERFACE`], spoken peer-to-peer on a Unix socket so that it needs
 //! no bus. The command line uses it and nothing else.
 //!
-//! Rows are `a{sv}` dictionaries with the field names of the structs in [`crate::view`]; a field without a value is
+//! Rows are `a{sv}` dictionaries with the field names of the structs in `view.rs`; a field without a value is
 //! left out. `--json` prints the same rows.
 
 mod client;

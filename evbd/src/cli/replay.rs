@@ -63,8 +63,10 @@ impl Play {
         let Comparison { inputs, same, differences, .. } = comparison;
         let mut out = io::stdout().lock();
         if self.json {
-            let different: Vec<Value> =
-                differences.iter().map(|(recorded, now)| json!({ "recorded": recorded, "now": now })).collect();
+            let different: Vec<Value> = differences
+                .iter()
+                .map(|(recorded, now)| json!({ "recorded": recorded, "now": now }))
+                .collect();
             writeln!(out, "{}", json!({ "inputs": inputs, "same": same, "differences": different }))?;
         } else {
             for (recorded, now) in &differences {

@@ -85,7 +85,8 @@ mod tests {
 
     #[test]
     fn a_line_for_eyes() {
-        let event = json!({"number": 12, "at_ms": 5, "unix_ms": 3_723_004_u64, "event": "link_up", "port": "s0"});
+        let event =
+            json!({"number": 12, "at_ms": 5, "unix_ms": 3_723_004_u64, "event": "link_up", "port": "s0"});
         assert_eq!(line(&event), "   12 01:02:03.004000 s0       link up");
         let event = json!({"number": 1, "at_ms": 5, "event": "relay", "mode": "veb", "because": "so"});
         assert_eq!(line(&event), "    1 5 ms -        edge relay veb: so");

@@ -42,6 +42,8 @@ pub(super) fn words(event: &Value) -> String {
         }
         "station_vsi" | "bridge_vsi" => vsi(event),
         "port_failed" => format!("port failed: {}", is("error")),
+        "reloaded" => format!("configuration read again: {}", is("changes")),
+        "reload_refused" => format!("configuration refused, nothing changed: {}", is("error")),
         "ecp_failed" => format!("ECP PDU {} was not acknowledged", is("sequence")),
         other => plain(other, event),
     }
@@ -50,7 +52,9 @@ pub(super) fn words(event: &Value) -> String {
 fn neighbor(event: &Value) -> String {
     let who = match (text(event, "system_name"), pick(event, "msap")) {
         ("", Value::Null) => String::new(),
-        ("", msap) => format!(" chassis {} port {}", cell(pick(msap, "chassis.id")), cell(pick(msap, "port.id"))),
+        ("", msap) => {
+            format!(" chassis {} port {}", cell(pick(msap, "chassis.id")), cell(pick(msap, "port.id")))
+        }
         (name, msap) => format!(" {name} port {}", cell(pick(msap, "port.id"))),
     };
     let scope = text(event, "scope");
@@ -121,10 +125,7 @@ mod tests {
                 json!({"event": "neighbor", "scope": "nearest_bridge", "what": "too_many_over"}),
                 "no neighbour is ignored any more (nearest_bridge)",
             ),
-            (
-                json!({"event": "relay", "mode": "veb", "held": false, "because": "so"}),
-                "edge relay veb: so",
-            ),
+            (json!({"event": "relay", "mode": "veb", "held": false, "because": "so"}), "edge relay veb: so"),
             (
                 json!({"event": "probe", "state": "proven", "words": "it came back", "round_trip_us": 42}),
                 "probe proven: it came back (42 µs)",

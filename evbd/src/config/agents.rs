@@ -124,7 +124,10 @@ fn agent(
     let settings = AgentSettings {
         config: AgentConfig {
             scope,
-            admin_status: own.admin.or(all.admin).map_or_else(|| admin(*port.kind.get_ref(), scope), Into::into),
+            admin_status: own
+                .admin
+                .or(all.admin)
+                .map_or_else(|| admin(*port.kind.get_ref(), scope), Into::into),
             timing,
             max_neighbors: usize::from(number(Number::MaxNeighbors)),
         },

@@ -13,8 +13,8 @@ use toml::Spanned;
 use vdp::Timing;
 
 use super::{
-    BridgeConfig, BridgePort, BridgePortKind, Config, Fallback, Fault, OnPeerLoss, Profile,
-    RelayConfig, RoleConfig, StationConfig, StationMode, VsiConfig, agents, schema,
+    BridgeConfig, BridgePort, BridgePortKind, Config, Fallback, Fault, OnPeerLoss, Profile, RelayConfig,
+    RoleConfig, StationConfig, StationMode, VsiConfig, agents, schema,
 };
 
 /// Turns the file into a configuration.
@@ -156,14 +156,19 @@ fn station(
 fn edge_mode(evb: &schema::Evb) -> Result<StationMode, Fault> {
     let mode = evb.mode.as_ref().map_or(StationMode::Auto, |m| *m.get_ref());
     let without = [
-        evb.fallback.as_ref().filter(|_| !mode.wants_reflection()).map(|v| (v.span(), "fallback", VEPA_MODES)),
+        evb.fallback
+            .as_ref()
+            .filter(|_| !mode.wants_reflection())
+            .map(|v| (v.span(), "fallback", VEPA_MODES)),
         evb.probe_interval
             .as_ref()
             .filter(|_| mode != StationMode::Auto)
             .map(|v| (v.span(), "probe_interval", "leave it out, or set mode = \"auto\"")),
     ];
     match without.into_iter().flatten().next() {
-        Some((span, key, allowed)) => fault(span, format!("`evb.{key}` has no meaning with this `evb.mode`"), allowed),
+        Some((span, key, allowed)) => {
+            fault(span, format!("`evb.{key}` has no meaning with this `evb.mode`"), allowed)
+        }
         None => Ok(mode),
     }
 }
@@ -342,7 +347,11 @@ pub(super) fn in_range<T: PartialOrd + Display>(
     }
 }
 
-pub(super) fn fault<T>(span: Range<usize>, what: impl Into<String>, allowed: impl Into<String>) -> Result<T, Fault> {
+pub(super) fn fault<T>(
+    span: Range<usize>,
+    what: impl Into<String>,
+    allowed: impl Into<String>,
+) -> Result<T, Fault> {
     let allowed = allowed.into();
     Err(Fault { what: what.into(), span, allowed: Some(format!("allowed: {allowed}")) })
 }

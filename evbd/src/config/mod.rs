@@ -1,6 +1,6 @@
 //! The configuration: one TOML file, parsed whole or rejected whole, never written by the daemon.
 //!
-//! [`Config`] is what the engines read: every reference resolved, every range checked. [`schema`] is the file as
+//! [`Config`] is what the engines read: every reference resolved, every range checked. `schema` is the file as
 //! written. An error carries the file, line, column, what is wrong and what is allowed.
 
 mod agents;

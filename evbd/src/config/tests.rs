@@ -242,9 +242,8 @@ asset_id = "a1"
 
 #[test]
 fn every_tlv_can_be_asked_for() {
-    let text = format!(
-        "role = \"bridge\"\n[[port]]\ninterface = \"l\"\nkind = \"lan\"\n[lldp.tlvs]{EVERY_TLV}"
-    );
+    let text =
+        format!("role = \"bridge\"\n[[port]]\ninterface = \"l\"\nkind = \"lan\"\n[lldp.tlvs]{EVERY_TLV}");
     let config = Config::parse("t.toml", &text).unwrap_or_else(|e| panic!("{e:?}"));
     let shown = format!("{:?}", agent(&config, 0).tlvs);
     assert!(!shown.contains("None,"), "{shown}");
@@ -268,7 +267,10 @@ fn mistakes_in_what_is_said_are_found_where_they_are() {
         ("pvid = true", "invalid type: boolean"),
         ("vlan_names = [{ vid = 0, name = \"x\" }]", "0 is out of range"),
         ("vlan_names = [{ vid = 1, nam = \"x\" }]", "unknown field `nam`"),
-        ("vlan_names = [{ vid = 1, name = \"012345678901234567890123456789012\" }]", "33 octets, allowed are 32"),
+        (
+            "vlan_names = [{ vid = 1, name = \"012345678901234567890123456789012\" }]",
+            "33 octets, allowed are 32",
+        ),
         ("protocols = [\"8\"]", "hexadecimal"),
         ("management_address = \"10.0.0\"", "neither \"auto\""),
         ("management_address = [\"auto\", \"x\"]", "neither \"auto\""),

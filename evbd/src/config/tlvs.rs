@@ -21,7 +21,8 @@ use serde::{
 };
 
 pub use self::values::{
-    ApplicationVlan, Below, Med, MedApplication, MedDevice, Pairs, Policy, Power, PowerKind, PowerRole, Selector,
+    ApplicationVlan, Below, Med, MedApplication, MedDevice, Pairs, Policy, Power, PowerKind, PowerRole,
+    Selector,
 };
 
 /// Declares [`Tlvs`] and the keys it is made of.

@@ -52,9 +52,10 @@ fn read_tlvs(payload: &[u8], start: usize, body: &mut Body) {
         fields.size("length", tlv.value.len());
         match tlv.value.strip_prefix(&OUI) {
             Some(&[VDP, mode, response, ..]) => {
-                let mode = ["Pre-Associate", "Pre-Associate with resource reservation", "Associate", "De-Associate"]
-                    .get(usize::from(mode))
-                    .map_or_else(|| format!("mode {mode}"), |words| (*words).to_owned());
+                let mode =
+                    ["Pre-Associate", "Pre-Associate with resource reservation", "Associate", "De-Associate"]
+                        .get(usize::from(mode))
+                        .map_or_else(|| format!("mode {mode}"), |words| (*words).to_owned());
                 body.words.push(format!("VDP draft 0.2 {mode} response {response}"));
                 fields.text("command", mode);
                 fields.number("response", response);

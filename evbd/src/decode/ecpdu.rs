@@ -114,7 +114,11 @@ fn read_item(item: &Item, tlv: &Tlv<'_>, fields: &mut Fields) -> String {
                 fields.text("id", id);
             }
             fields.text("octets", digits(tlv.value));
-            format!("{}{id} {}", bad.command.map_or("organizational TLV", vdp::Command::words), digits(tlv.value))
+            format!(
+                "{}{id} {}",
+                bad.command.map_or("organizational TLV", vdp::Command::words),
+                digits(tlv.value)
+            )
         }
         Item::Unknown { kind, info } => {
             fields.text("octets", digits(info));

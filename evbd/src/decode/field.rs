@@ -180,7 +180,8 @@ mod tests {
             all.indented(4),
             "    first: b\n    list:\n      - zebra 1, ant yes\n      - zebra x\n        deep: zebra 1, ant yes\n"
         );
-        let json = r#"{"first":"b","list":[{"zebra":1,"ant":true},{"zebra":"x","deep":{"zebra":1,"ant":true}}]}"#;
+        let json =
+            r#"{"first":"b","list":[{"zebra":1,"ant":true},{"zebra":"x","deep":{"zebra":1,"ant":true}}]}"#;
         assert_eq!(serde_json::to_string(&all).unwrap(), json);
     }
 }

@@ -88,7 +88,9 @@ mod tests {
 
     #[test]
     fn the_ways_people_paste() {
-        for text in ["0180c2ff", "01 80 c2 ff", "01:80:C2:FF", "0180.c2ff", "0x01, 0x80, 0xc2, 0xff", "0x0180c2ff"] {
+        for text in
+            ["0180c2ff", "01 80 c2 ff", "01:80:C2:FF", "0180.c2ff", "0x01, 0x80, 0xc2, 0xff", "0x0180c2ff"]
+        {
             assert_eq!(all(text), [Ok(vec![1, 0x80, 0xc2, 0xff])], "{text}");
         }
         assert_eq!(all("# two\n01 02\n\n  03\r\n"), [Ok(vec![1, 2]), Ok(vec![3])]);

@@ -71,13 +71,20 @@ fn read_tlv(tlv: &Tlv<'_>) -> (Option<String>, Fields) {
         }),
         kind @ 4..=6 => Text::parse(value).map(|text| {
             fields.text("value", &text);
-            format!("{} \"{text}\"", ["port description", "name", "description"].get(usize::from(kind) - 4).unwrap_or(&""))
+            format!(
+                "{} \"{text}\"",
+                ["port description", "name", "description"].get(usize::from(kind) - 4).unwrap_or(&"")
+            )
         }),
         7 => Capabilities::parse(value).map(|capabilities| {
             let names = |set: CapabilitySet| set.names().collect::<Vec<_>>().join(" ");
             fields.text("supported", names(capabilities.supported));
             fields.text("enabled", names(capabilities.enabled));
-            format!("can {} is {}", or_nothing(&names(capabilities.supported)), or_nothing(&names(capabilities.enabled)))
+            format!(
+                "can {} is {}",
+                or_nothing(&names(capabilities.supported)),
+                or_nothing(&names(capabilities.enabled))
+            )
         }),
         8 => ManagementAddress::parse(value, tlv.offset).ok().map(|address| {
             fields.text("value", &address);

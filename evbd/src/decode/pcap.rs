@@ -169,7 +169,8 @@ impl<R: Read> Capture<R> {
         match kind {
             INTERFACE => {
                 let link_type = fields.word().map(|word| if big_endian { word >> 16 } else { word & 0xffff });
-                let link_type = link_type.and_then(|link_type| fields.word().map(|_| link_type)).ok_or_else(wrong)?;
+                let link_type =
+                    link_type.and_then(|link_type| fields.word().map(|_| link_type)).ok_or_else(wrong)?;
                 interfaces.push(Interface { link_type, ticks: ticks(fields) });
                 Ok(Block::Other)
             }
@@ -185,7 +186,8 @@ impl<R: Read> Capture<R> {
             }
             SIMPLE => {
                 let length = fields.word().ok_or_else(wrong)?;
-                let first = *interfaces.first().ok_or(CaptureError::Interface { offset: start, interface: 0 })?;
+                let first =
+                    *interfaces.first().ok_or(CaptureError::Interface { offset: start, interface: 0 })?;
                 let there = u32::try_from(fields.rest.len()).unwrap_or(u32::MAX);
                 frame(first, &fields, length.min(there), length, None).ok_or_else(wrong)?
             }

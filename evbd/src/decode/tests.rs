@@ -34,7 +34,11 @@ fn lldp_in_one_line_and_all_fields() {
     let text = decoded.fields.indented(2);
     assert!(text.contains("    - offset 34, type 5, name system_name, length 3, value tor\n"), "{text}");
     let json = serde_json::to_value(&decoded).unwrap();
-    assert_eq!((&json["protocol"], &json["fields"]["tlvs"][3]["value"]), (&"lldp".into(), &"tor".into()), "{json:#}");
+    assert_eq!(
+        (&json["protocol"], &json["fields"]["tlvs"][3]["value"]),
+        (&"lldp".into(), &"tor".into()),
+        "{json:#}"
+    );
     assert_eq!(json["fields"]["tlvs"][4]["info"], "00076e9414");
 }
 
@@ -102,7 +106,11 @@ fn lldpad_of_draft_0_2() {
     let all = capture(include_bytes!("../../../tests/data/lldpad-draft.pcap"));
     found(&all, "EVB of draft 0.2");
     let request = found(&all, "VDP draft 0.2");
-    assert!(request.protocol == Protocol::EcpDraft && request.line.contains("ECP draft 0.2, request "), "{}", request.line);
+    assert!(
+        request.protocol == Protocol::EcpDraft && request.line.contains("ECP draft 0.2, request "),
+        "{}",
+        request.line
+    );
     found(&all, "ECP draft 0.2, ack ");
     assert!(all.iter().all(|d| d.protocol.is_ours()));
 }
@@ -125,7 +133,10 @@ proptest! {
 
 #[test]
 fn every_truncation_of_a_capture_says_something() {
-    for file in [&include_bytes!("../../../tests/data/lldpad-vdp.pcap")[..], include_bytes!("../../../tests/data/lldpad-draft.pcap")] {
+    for file in [
+        &include_bytes!("../../../tests/data/lldpad-vdp.pcap")[..],
+        include_bytes!("../../../tests/data/lldpad-draft.pcap"),
+    ] {
         for record in Capture::new(file).unwrap().map(Result::unwrap) {
             for length in 0..record.frame.len() {
                 assert!(!decode(&record.frame[..length]).line.is_empty());

@@ -4,9 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::Context;
 use futures_util::TryStreamExt;
-use rtnetlink::packet_route::link::{
-    LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, State,
-};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, State};
 
 use super::links::{LinkWatch, Master};
 
@@ -61,11 +59,14 @@ pub(crate) const ALL: u16 = 3;
 
 /// Looks at `interface`; `None` when there is none of that name in this network namespace.
 pub(crate) async fn inspect(interface: &str) -> anyhow::Result<Option<Inspection>> {
-    let (connection, handle, _) = rtnetlink::new_connection().context("cannot open a route netlink socket")?;
+    let (connection, handle, _) =
+        rtnetlink::new_connection().context("cannot open a route netlink socket")?;
     tokio::spawn(connection);
     let answer = handle.link().get().match_name(interface.to_owned()).execute().try_next().await;
     // The kernel finds a link by its alternative names too, but those are not ours.
-    let Some(link) = answer.ok().flatten().filter(|link| name(link) == Some(interface)) else { return Ok(None) };
+    let Some(link) = answer.ok().flatten().filter(|link| name(link) == Some(interface)) else {
+        return Ok(None);
+    };
     let (_, seen) = LinkWatch::start([interface.to_owned()])?.next().await?;
     let device = Path::new("/sys/class/net").join(interface);
     let mut inspection = Inspection {
@@ -143,8 +144,11 @@ fn listeners(index: u32) -> Vec<Listener> {
     let text = fs::read_to_string("/proc/self/net/packet").unwrap_or_default();
     let sockets: Vec<Socket> =
         packet_sockets(&text).into_iter().filter(|s| s.index == 0 || s.index == index).collect();
-    let wanted: BTreeMap<String, usize> =
-        sockets.iter().zip(0..).map(|(socket, place)| (format!("socket:[{}]", socket.inode), place)).collect();
+    let wanted: BTreeMap<String, usize> = sockets
+        .iter()
+        .zip(0..)
+        .map(|(socket, place)| (format!("socket:[{}]", socket.inode), place))
+        .collect();
     let mut owners: Vec<Option<Process>> = vec![None; sockets.len()];
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };

@@ -91,7 +91,14 @@ fn named_tables_come_go_and_change() {
         ["~ vsi vm1 mac \"52:54:00:00:00:01\" → \"52:54:00:00:00:07\"", "- vsi vm2", "+ vsi vm3"]
     );
     assert_eq!(
-        lines(BRIDGE, &[("\"p1\"", "\"p9\""), ("tagged = [100]", "tagged = [100, 200]"), ("version = 1", "version = 2")]),
+        lines(
+            BRIDGE,
+            &[
+                ("\"p1\"", "\"p9\""),
+                ("tagged = [100]", "tagged = [100, 200]"),
+                ("version = 1", "version = 2")
+            ]
+        ),
         [
             "- port p1",
             "~ port p2 tagged [100] → [100, 200]",
@@ -108,7 +115,10 @@ fn named_tables_come_go_and_change() {
 #[test]
 fn what_needs_a_restart_is_said_and_left() {
     let changes = [("fdb_entries = 1024", "fdb_entries = 2048"), ("tx_interval = 30", "tx_interval = 5")];
-    assert_eq!(lines(STATION, &changes), ["~ lldp.tx_interval 30 → 5", "! relay.fdb_entries needs a restart"]);
+    assert_eq!(
+        lines(STATION, &changes),
+        ["~ lldp.tx_interval 30 → 5", "! relay.fdb_entries needs a restart"]
+    );
     assert_eq!(lines(STATION, &[("a.sock", "b.sock")]), ["! control.socket needs a restart"]);
     assert_eq!(
         lines(STATION, &[("interface = \"up\"", "interface = \"eth9\"")]),
@@ -130,6 +140,7 @@ fn a_wrong_file_is_refused_with_its_place() {
     assert!(refused(&STATION.replace("= 30", "= 0")).starts_with("new.toml:5:15:"));
     assert!(refused("role = ").starts_with("new.toml:1:"));
     // Good, but not with the old uplink: a VSI wants its interface.
-    let crossed = STATION.replace("interface = \"up\"", "interface = \"eth9\"").replace("\"vm1\"\nid", "\"up\"\nid");
+    let crossed =
+        STATION.replace("interface = \"up\"", "interface = \"eth9\"").replace("\"vm1\"\nid", "\"up\"\nid");
     assert!(refused(&crossed).contains("needs a restart left as it is"), "{}", refused(&crossed));
 }

@@ -273,10 +273,13 @@ impl Dataplane {
         port: PortId,
         change: impl FnOnce(&mut PortConfig),
     ) -> Result<(), ControlError> {
-        let mut config = self.control.port(port).cloned().ok_or(ControlError::NoPort(port))?;
+        let old = self.control.port(port).ok_or(ControlError::NoPort(port))?;
+        let mut config = old.clone();
         change(&mut config);
-        self.control.set_port(config)?;
-        self.edited = true;
+        if config != *old {
+            self.control.set_port(config)?;
+            self.edited = true;
+        }
         Ok(())
     }
 }

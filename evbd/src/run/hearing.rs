@@ -51,7 +51,11 @@ pub(crate) fn choose(master: Option<&Master>) -> Hearing {
             let taken: Vec<&str> =
                 GROUPS.iter().filter(|(bit, _)| mask & (1 << bit) != 0).map(|(_, group)| *group).collect();
             if mask & 1 == 0 && !stp {
-                (Method::Tap, format!("bridge {name} runs no STP and forwards 01-80-C2-00-00-00"), Leak::ToBlock)
+                (
+                    Method::Tap,
+                    format!("bridge {name} runs no STP and forwards 01-80-C2-00-00-00"),
+                    Leak::ToBlock,
+                )
             } else if taken.is_empty() {
                 (Method::EtherType, format!("bridge {name} runs STP and leaves control frames"), Leak::None)
             } else {

@@ -177,7 +177,9 @@ impl Daemon {
                 }
                 Effect::SwitchReflective { port, on } => match self.dataplane.set_reflective(port, on) {
                     Ok(true) => applied.push_back((port, on)),
-                    Ok(false) => tracing::warn!(port = port.0, "the kernel forwards this port and does not reflect"),
+                    Ok(false) => {
+                        tracing::warn!(port = port.0, "the kernel forwards this port and does not reflect")
+                    }
                     Err(error) => refused(&error),
                 },
                 Effect::SwitchRelay(mode) => {
@@ -201,7 +203,8 @@ impl Daemon {
         let Some((port, kind)) = found.map(|(port, _, kind)| (port, kind)) else { return };
         if kind.speaks() {
             let agents = self.core.config().lldp.get(interface).map_or(&[][..], Vec::as_slice);
-            let groups = agents.iter().map(|agent| agent.destination).filter(|to| mac::is_group(*to)).collect();
+            let groups =
+                agents.iter().map(|agent| agent.destination).filter(|to| mac::is_group(*to)).collect();
             self.sockets.follow(port, kind, interface, groups, &seen);
         }
         let followed = self.dataplane.follow(port, interface, &seen);
@@ -263,6 +266,9 @@ impl Daemon {
                 self.sockets.release(*port);
                 links.want(interface, false);
             }
+        }
+        if let Err(error) = limits::raise(after.len()) {
+            tracing::error!(%error, "new ports may find no sockets");
         }
         // Also those that stay: their agents may listen elsewhere.
         after.values().for_each(|interface| links.want(interface, true));

@@ -32,7 +32,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { receive_buffer: 16 << 20, send_buffer: 16 << 20, qdisc_bypass: true, promiscuous: true, outgoing: false }
+        Self {
+            receive_buffer: 16 << 20,
+            send_buffer: 16 << 20,
+            qdisc_bypass: true,
+            promiscuous: true,
+            outgoing: false,
+        }
     }
 }
 

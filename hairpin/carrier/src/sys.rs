@@ -35,7 +35,9 @@ pub(crate) fn attach_filter(fd: BorrowedFd<'_>, program: &[sock_filter]) -> io::
     let option: *const libc::sock_fprog = &raw const program;
     let (level, name) = (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER);
     // SAFETY: `program` is live with its own size and points to `len` live instructions; the kernel only reads both.
-    check(unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, option.cast(), size::<libc::sock_fprog>()) })?;
+    check(unsafe {
+        libc::setsockopt(fd.as_raw_fd(), level, name, option.cast(), size::<libc::sock_fprog>())
+    })?;
     Ok(())
 }
 

@@ -129,7 +129,8 @@ fn a_tap_is_deaf_to_what_its_host_sends_and_cannot_be_refiltered() {
     assert_eq!((result, std::io::Error::last_os_error().raw_os_error()), (-1, Some(libc::EPERM)));
 
     // Control sockets, of either kind, leave the interface's filter for other stations' addresses alone.
-    let shown = a.run(|| std::process::Command::new("ip").args(["-d", "link", "show", "eth0"]).output().unwrap());
+    let shown =
+        a.run(|| std::process::Command::new("ip").args(["-d", "link", "show", "eth0"]).output().unwrap());
     assert!(String::from_utf8_lossy(&shown.stdout).contains("promiscuity 0"));
 }
 

@@ -1,5 +1,7 @@
 //! The whole daemon and the relay, driven by a script. What the daemon opens, the relay's control must take.
 
+use std::collections::BTreeMap;
+
 use bytes::BytesMut;
 use ecp::{Header, Operation, Seq, Subtype};
 use ether::{EtherType, FrameView, Instant, MacAddr, Pcp, Tag, Vid, frame, mac, time::Duration};
@@ -52,10 +54,10 @@ pub(super) fn core_bridge(octets: &[u8]) {
 /// Drives the daemon that `toml` configures, with one of `evb` as the section of that name.
 fn play(octets: &[u8], evb: [&str; 4], toml: &str) {
     let script = &mut Script::new(octets);
-    let evb = evb[usize::from(script.octet() & 3)];
-    let mut daemon = Daemon::new(&format!("{toml}[evb]\n{evb}"));
-    while let Some(step) = script.step(11) {
-        let port = PortId(script.octet().into()).min(PortId(3));
+    let with = |which: u8, toml: &str| format!("{toml}[evb]\n{}", evb[usize::from(which & 3)]);
+    let mut daemon = Daemon::new(&with(script.octet(), toml));
+    while let Some(step) = script.step(12) {
+        let port = PortId(script.octet().into()).min(PortId(5));
         match step {
             0 => daemon.frame(port, script.string().to_vec()),
             1 => {
@@ -93,6 +95,14 @@ fn play(octets: &[u8], evb: [&str; 4], toml: &str) {
             }
             7 => daemon.input(Input::ReflectiveApplied { port, on: script.flag() }),
             8 => daemon.now += script.wait(),
+            11 => {
+                // Another section, the last VSI or profile gone, another interface in the place of the second.
+                let how = script.octet();
+                let whole = if how & 4 == 0 { toml.len() } else { toml.rfind("[[").unwrap() };
+                let toml =
+                    if how & 8 == 0 { toml[..whole].to_owned() } else { toml[..whole].replace("2\"", "3\"") };
+                daemon.input(Input::Reload { config: with(how, &toml) });
+            }
             // What was sent last comes back.
             10 => daemon.frame(port, daemon.last.clone()),
             _ => {
@@ -102,7 +112,7 @@ fn play(octets: &[u8], evb: [&str; 4], toml: &str) {
         }
     }
     // Every interface is taken away and every peer falls silent: no gate stays open.
-    for port in (0..3).map(PortId) {
+    for port in (0..=5).map(PortId) {
         daemon.input(Input::Link { port, link: Link::Absent });
     }
     for _ in 0..8 {
@@ -116,6 +126,7 @@ fn play(octets: &[u8], evb: [&str; 4], toml: &str) {
 struct Daemon {
     core: Core,
     control: Control,
+    kinds: BTreeMap<PortId, PortKind>,
     now: Instant,
     /// The ECP request sent last.
     sent: Option<(Header, Vec<u8>)>,
@@ -127,21 +138,32 @@ impl Daemon {
     fn new(toml: &str) -> Self {
         let config = Config::parse("script.toml", toml).unwrap();
         let kind = if config.bridge().is_some() { RelayKind::Bridge } else { RelayKind::Edge(EdgeMode::Veb) };
-        let mut control = Control::new(kind, &LIMITS);
+        let control = Control::new(kind, &LIMITS);
         let now = Instant::from_secs(1);
         let core = Core::new(config, 7, now);
-        for (id, _, kind) in core.ports() {
-            control
-                .set_port(match kind {
-                    PortKind::Uplink => PortConfig::new(id, Role::Uplink),
-                    PortKind::Vm => PortConfig::new(id, Role::Downlink),
-                    PortKind::Station | PortKind::Lan => PortConfig::lan(id),
-                })
-                .unwrap();
-        }
-        let mut daemon = Self { core, control, now, sent: None, last: Vec::new() };
+        let mut daemon = Self { core, control, kinds: BTreeMap::new(), now, sent: None, last: Vec::new() };
+        daemon.ports();
         daemon.settle();
         daemon
+    }
+
+    /// Gives the data path the ports the core has, where they are others than before.
+    fn ports(&mut self) {
+        let kinds: BTreeMap<_, _> = self.core.ports().map(|(id, _, kind)| (id, kind)).collect();
+        for (id, kind) in &self.kinds {
+            if kinds.get(id) != Some(kind) {
+                self.control.remove_port(*id);
+            }
+        }
+        for (&id, kind) in kinds.iter().filter(|(id, kind)| self.kinds.get(id) != Some(kind)) {
+            let port = match kind {
+                PortKind::Uplink => PortConfig::new(id, Role::Uplink),
+                PortKind::Vm => PortConfig::new(id, Role::Downlink),
+                PortKind::Station | PortKind::Lan => PortConfig::lan(id),
+            };
+            self.control.set_port(port).unwrap();
+        }
+        self.kinds = kinds;
     }
 
     fn frame(&mut self, port: PortId, frame: Vec<u8>) {
@@ -161,6 +183,7 @@ impl Daemon {
         let timeout = input == Input::Timeout;
         self.core.handle(self.now, input);
         self.settle();
+        self.ports();
         if timeout {
             ahead(self.now, self.core.poll_timeout());
         }
@@ -171,7 +194,7 @@ impl Daemon {
         for effect in drained(|| self.core.poll_effect()) {
             match effect {
                 Effect::Transmit { port, frame } => {
-                    assert!(self.core.ports().any(|(known, _, kind)| known == port && kind.speaks()));
+                    assert!(self.kinds[&port].speaks());
                     self.transmitted(&frame);
                     self.last = frame;
                 }
@@ -346,4 +369,4 @@ fn tag(script: &mut Script<'_>) -> Option<Tag> {
 /// The peer of every port.
 const PEER: MacAddr = MacAddr(2, 0, 0, 0, 0x0b, 1);
 const LIMITS: Limits =
-    Limits { ports: 4, fdb_entries: 64, fdb_ageing: 20, downlink_addresses: 3, hash_seed: 1 };
+    Limits { ports: 8, fdb_entries: 64, fdb_ageing: 20, downlink_addresses: 3, hash_seed: 1 };

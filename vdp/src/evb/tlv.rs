@@ -1,5 +1,7 @@
 //! The EVB TLV [Q D.2.12]: what stands after OUI 00-80-C2 and subtype 0x0D, five octets.
 
+use core::fmt;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use nom::{Parser, number::complete::u8 as octet};
 use serde::Serialize;
@@ -77,20 +79,49 @@ pub struct EvbTlv {
     pub rka_remote: bool,
 }
 
-impl core::fmt::Display for EvbTlv {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(
-            f,
-            "EVB {:?}, bridge {:?}, station {:?}, R {} RTE {} RWD {} RKA {}",
-            self.mode,
-            self.bridge,
-            self.station,
-            self.retries.get(),
-            self.rte.get(),
-            self.rwd.get(),
-            self.rka.get()
-        )
+impl fmt::Display for EvbTlv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let role = match self.mode {
+            Mode::NotSupported => "not supported",
+            Mode::Bridge => "bridge",
+            Mode::Station => "station",
+            Mode::Reserved => "of reserved mode",
+        };
+        write!(f, "EVB {role}: bridge [{}], station [{}]", self.bridge, self.station)?;
+        let numbers = [("R", self.retries.get()), ("RTE", self.rte.get())];
+        let taken = [("RWD", self.rwd.get(), self.rwd_remote), ("RKA", self.rka.get(), self.rka_remote)];
+        for (name, number) in numbers {
+            write!(f, " {name} {number}")?;
+        }
+        for (name, number, remote) in taken {
+            write!(f, " {name} {number}{}", if remote { " (yours)" } else { "" })?;
+        }
+        Ok(())
     }
+}
+
+/// Shown as the marks that are set, under the standard's names.
+impl fmt::Display for BridgeStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        marks(f, &[(self.group, "BGID"), (self.capable, "RRCAP"), (self.control, "RRCTR")])
+    }
+}
+
+/// Shown as the marks that are set, under the standard's names.
+impl fmt::Display for StationStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let relay = match self.relay {
+            RelayStatus::False => "RRSTAT=0",
+            RelayStatus::True => "RRSTAT=1",
+            RelayStatus::Unknown => "RRSTAT=?",
+        };
+        marks(f, &[(self.group, "SGID"), (self.request, "RRREQ"), (true, relay)])
+    }
+}
+
+fn marks(f: &mut fmt::Formatter<'_>, marks: &[(bool, &str)]) -> fmt::Result {
+    let set: Vec<&str> = marks.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
+    f.write_str(&set.join(" "))
 }
 
 /// An EVB TLV too short: holds the number of octets after OUI and subtype. The peer is to blame.

@@ -84,16 +84,23 @@ impl Port {
     /// LLDPDUs sent and received.
     fn lldp(&self) -> (u64, u64) {
         let agents = self.row.get("lldp").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        let sum = |field: &str| {
-            agents.iter().filter_map(|agent| agent.get(field)?.as_u64()).sum()
-        };
+        let sum = |field: &str| agents.iter().filter_map(|agent| agent.get(field)?.as_u64()).sum();
         (sum("frames_out_total"), sum("frames_in_total"))
     }
 
     fn findings(&self) -> Vec<Finding> {
         let mut found = Vec::new();
         if let Some(fault) = self.row.get("fault").and_then(Value::as_str) {
-            found.push(Finding::new(Severity::Problem, "daemon", format!("evbd cannot use it: {fault}")));
+            // Where it hears, control protocols run all the same.
+            let severity =
+                if self.row.get("hearing").is_some() { Severity::Warning } else { Severity::Problem };
+            let finding =
+                Finding::new(severity, "relay", format!("evbd does not forward its frames: {fault}"));
+            // The daemon quotes the command that helps, if there is one.
+            found.push(match fault.split('`').nth(1) {
+                Some(command) => finding.remedy(command),
+                None => finding,
+            });
         }
         let (sent, heard) = self.lldp();
         let hears = match text(&self.row, "hearing_because") {
@@ -101,10 +108,15 @@ impl Port {
             because => format!(", hears by {} ({because})", text(&self.row, "hearing")),
         };
         let kind = text(&self.row, "kind");
-        let words = format!("evbd runs it as {kind}{hears}; LLDP sent {sent}, received {heard}, neighbours {}", self.neighbors);
+        let words = format!(
+            "evbd runs it as {kind} port{hears}; LLDP sent {sent}, received {heard}, neighbours {}",
+            self.neighbors
+        );
         found.push(Finding::new(Severity::Ok, "daemon", words));
         if self.is_deaf() {
-            let words = format!("{sent} LLDPDUs sent and none received: the other end is silent, or something on this host or in this network interface eats them");
+            let words = format!(
+                "{sent} LLDPDUs sent and none received: the other end is silent, or something on this host or in this network interface eats them"
+            );
             found.push(Finding::new(Severity::Warning, "lldp_silent", words));
         }
         found

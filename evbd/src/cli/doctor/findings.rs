@@ -56,7 +56,7 @@ impl Finding {
         Self { check, severity, words: words.into(), remedy: None }
     }
 
-    fn remedy(self, remedy: impl Into<String>) -> Self {
+    pub(super) fn remedy(self, remedy: impl Into<String>) -> Self {
         Self { remedy: Some(remedy.into()), ..self }
     }
 }
@@ -104,9 +104,8 @@ fn kind(seen: &Inspection) -> Finding {
         return finding(Problem, "has no Ethernet frames");
     }
     match seen.kind.as_deref() {
-        Some("bridge" | "openvswitch") => {
-            finding(Problem, "is a bridge itself").remedy(format!("name one of its ports: ip link show master {port}"))
-        }
+        Some("bridge" | "openvswitch") => finding(Problem, "is a bridge itself")
+            .remedy(format!("name one of its ports: ip link show master {port}")),
         Some("bond" | "team") => finding(Warning, "is an aggregate: LLDP and EVB belong to a link")
             .remedy(format!("name one of its links: ip link show master {port}")),
         Some(kind @ ("vlan" | "macvlan" | "macvtap" | "ipvlan")) => {
@@ -172,7 +171,9 @@ fn firmware(seen: &Inspection) -> Option<Finding> {
                 .remedy(remedy)
         }
         None => {
-            let words = format!("{driver} may have an LLDP agent in its firmware, which eats LLDP frames; whether it is on cannot be read here");
+            let words = format!(
+                "{driver} may have an LLDP agent in its firmware, which eats LLDP frames; whether it is on cannot be read here"
+            );
             finding(Warning, words).remedy(remedy)
         }
     })
@@ -207,7 +208,8 @@ fn master(seen: &Inspection, daemon: Option<&Port>) -> Vec<Finding> {
             Finding::new(Warning, "leak", words).remedy(remedy)
         }
     });
-    found.push(Finding::new(Fine, "stp", format!("bridge {name} {} a spanning tree", if *stp { "runs" } else { "runs no" })));
+    let tree = if *stp { "runs a" } else { "runs no" };
+    found.push(Finding::new(Fine, "stp", format!("bridge {name} {tree} spanning tree")));
     if *mask != 0 {
         let words = format!("group_fwd_mask 0x{mask:04x} of bridge {name}: {}", forwarded(*mask));
         let remedy = format!("ip link set {name} type bridge group_fwd_mask 0");
@@ -219,7 +221,8 @@ fn master(seen: &Inspection, daemon: Option<&Port>) -> Vec<Finding> {
         found.push(Finding::new(Warning, "group_fwd_mask", words).remedy(remedy));
     }
     if seen.hairpin {
-        let words = format!("bridge {name} reflects on this port by itself (hairpin), whatever EVB agrees on");
+        let words =
+            format!("bridge {name} reflects on this port by itself (hairpin), whatever EVB agrees on");
         let remedy = format!("bridge link set dev {} hairpin off", seen.interface);
         found.push(Finding::new(Note, "hairpin", words).remedy(remedy));
     }
@@ -241,9 +244,14 @@ fn mtu(seen: &Inspection) -> Finding {
     };
     let room = most.saturating_sub(*mtu);
     if room >= TAGS {
-        return finding(Fine, format!("{mtu}, at most {most}: room for an S-tag (4 octets) and an E-tag (8)"));
+        return finding(
+            Fine,
+            format!("{mtu}, at most {most}: room for an S-tag (4 octets) and an E-tag (8)"),
+        );
     }
-    let words = format!("{mtu} of at most {most} leaves {room} octets for tags; an S-tag takes 4, an E-tag 8, and longer frames are lost");
+    let words = format!(
+        "{mtu} of at most {most} leaves {room} octets for tags; an S-tag takes 4, an E-tag 8, and longer frames are lost"
+    );
     finding(Warning, words).remedy(format!("ip link set {interface} mtu {}", most.saturating_sub(TAGS)))
 }
 
@@ -259,11 +267,18 @@ fn agents(seen: &Inspection) -> Vec<Finding> {
         return vec![Finding::new(Fine, "other_agents", "no other program listens to LLDP or ECP here")];
     }
     let finding = |process: Option<&Process>| {
-        let who = process.map_or_else(|| "a process that cannot be seen".to_owned(), |p| format!("{} (pid {})", p.name, p.pid));
-        let words = format!("{who} speaks or hears LLDP here: two agents on a port make two neighbours, and then EVB stays off");
+        let who = process.map_or_else(
+            || "a process that cannot be seen".to_owned(),
+            |p| format!("{} (pid {})", p.name, p.pid),
+        );
+        let words = format!(
+            "{who} speaks or hears LLDP here: two agents on a port make two neighbours, and then EVB stays off"
+        );
         let found = Finding::new(Warning, "other_agents", words);
         match process.map(|process| process.name.as_str()) {
-            Some("systemd-network") => found.remedy("LLDP=no and EmitLLDP=no in the .network file of this interface"),
+            Some("systemd-network") => {
+                found.remedy("LLDP=no and EmitLLDP=no in the .network file of this interface")
+            }
             Some("NetworkManager") => found.remedy("nmcli connection modify NAME connection.lldp disable"),
             Some(name) if AGENTS.contains(&name) => found.remedy(format!("systemctl disable --now {name}")),
             Some(_) | None => found,
@@ -288,7 +303,7 @@ fn taps(seen: &Inspection) -> Vec<Finding> {
         found.push(Finding::new(Note, "taps", words));
     }
     if seen.promiscuity > 0 {
-        let words = format!("on, wanted {} times: by a relay, a bridge or a tap", seen.promiscuity);
+        let words = format!("on, by {} who want it: a relay, a bridge or a tap", seen.promiscuity);
         found.push(Finding::new(Note, "promiscuous", words));
     }
     found
@@ -296,7 +311,11 @@ fn taps(seen: &Inspection) -> Vec<Finding> {
 
 fn offloads(seen: &Inspection) -> Option<Finding> {
     let Some(switches) = &seen.ethtool else {
-        return Some(Finding::new(Note, "offloads", "ethtool is not installed: offloads and driver switches are not read"));
+        return Some(Finding::new(
+            Note,
+            "offloads",
+            "ethtool is not installed: offloads and driver switches are not read",
+        ));
     };
     let lro = switches.get("large-receive-offload").copied().unwrap_or(false);
     let words = "large receive offload is on: frames that were merged cannot be forwarded as they were";
@@ -307,7 +326,8 @@ fn offloads(seen: &Inspection) -> Option<Finding> {
 fn duplicate_addresses(seen: &Inspection) -> Option<Finding> {
     let words = "enhanced_dad is off: where the bridge reflects, IPv6 takes its own probe for another host's and gives up its address";
     let remedy = format!("sysctl -w net.ipv6.conf.{}.enhanced_dad=1", seen.interface);
-    (seen.enhanced_dad == Some(false)).then(|| Finding::new(Warning, "duplicate_addresses", words).remedy(remedy))
+    (seen.enhanced_dad == Some(false))
+        .then(|| Finding::new(Warning, "duplicate_addresses", words).remedy(remedy))
 }
 
 fn is_ours(process: Option<&Process>) -> bool {

@@ -39,6 +39,7 @@ impl Daemon {
             .stderr(stderr)
             .spawn()
             .context("cannot start evbd")?;
+        net.adopt(&process);
         let socket = net.file(&format!("{role}.sock"));
         let deadline = Instant::now() + Duration::from_secs(10);
         let client = loop {

@@ -1,6 +1,7 @@
 //! Namespaces and veths of a lab, made and removed with `ip`.
 
 use std::{
+    cell::RefCell,
     fs::{self, File, TryLockError},
     io::Write,
     path::{Path, PathBuf},
@@ -17,6 +18,8 @@ pub(super) struct Net {
     directory: PathBuf,
     _lock: File,
     made: bool,
+    /// Processes started here. One that has not entered its namespace yet is in no namespace's list.
+    started: RefCell<Vec<Pid>>,
 }
 
 impl Net {
@@ -46,7 +49,7 @@ impl Net {
         }
         lock.set_len(0)?;
         writeln!(lock, "{}", std::process::id())?;
-        Ok(Self { name: name.to_owned(), directory, _lock: lock, made: false })
+        Ok(Self { name: name.to_owned(), directory, _lock: lock, made: false, started: RefCell::default() })
     }
 
     /// Removes namespaces of this name, with the processes in them. True if there were any.
@@ -55,7 +58,7 @@ impl Net {
         if found.is_empty() {
             return Ok(false);
         }
-        remove(&found)?;
+        remove(&found, Vec::new())?;
         Ok(true)
     }
 
@@ -91,7 +94,7 @@ impl Net {
     pub(super) fn tear_down(&mut self) -> anyhow::Result<()> {
         self.made = false;
         let found = self.existing()?;
-        remove(&found)?;
+        remove(&found, self.started.take())?;
         fs::remove_dir_all(&self.directory)
             .with_context(|| format!("cannot remove {}", self.directory.display()))
     }
@@ -104,6 +107,12 @@ impl Net {
     /// The namespace of a role.
     pub(super) fn namespace(&self, role: &str) -> String {
         format!("evbd-{}-{role}", self.name)
+    }
+
+    /// Remembers a process that is to end with the lab.
+    pub(super) fn adopt(&self, process: &tokio::process::Child) {
+        let pid = process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        self.started.borrow_mut().extend(pid);
     }
 
     /// A file of the lab.
@@ -182,9 +191,8 @@ impl Drop for Net {
     }
 }
 
-/// Ends the processes in `namespaces`, then deletes them; their interfaces go with them.
-fn remove(namespaces: &[String]) -> anyhow::Result<()> {
-    let mut inhabitants = Vec::new();
+/// Ends `inhabitants` and the processes in `namespaces`, then deletes these; their interfaces go with them.
+fn remove(namespaces: &[String], mut inhabitants: Vec<Pid>) -> anyhow::Result<()> {
     for namespace in namespaces {
         let listed = ip(&["netns", "pids", namespace])?;
         let listed = String::from_utf8_lossy(&listed).into_owned();

@@ -6,8 +6,8 @@ use ether::MacAddr;
 use rtnetlink::packet_route::{
     AddressFamily,
     link::{
-        BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, LinkAttribute, LinkFlags,
-        LinkInfo, LinkMessage,
+        BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, LinkAttribute,
+        LinkFlags, LinkInfo, LinkMessage,
     },
 };
 

@@ -3,8 +3,8 @@
 use rtnetlink::packet_route::{
     AddressFamily,
     link::{
-        BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, LinkAttribute, LinkFlags,
-        LinkInfo, LinkMessage,
+        BridgeStpState, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, LinkAttribute,
+        LinkFlags, LinkInfo, LinkMessage,
     },
 };
 
@@ -114,7 +114,10 @@ fn a_port_is_told_once_its_master_is_known() {
     table.answer(&Question::Index(9), Some(&bridge(9, BridgeStpState::Disabled)));
     let (name, seen) = table.take().unwrap();
     let kind = MasterKind::Bridge { stp: false, mask: 8 };
-    assert_eq!((name.as_str(), seen.master), ("eth0", Some(Master { name: "br0".into(), kind, port_mask: 1 })));
+    assert_eq!(
+        (name.as_str(), seen.master),
+        ("eth0", Some(Master { name: "br0".into(), kind, port_mask: 1 }))
+    );
 
     // Spanning tree on, by the bridge's own change; the same again is no news.
     assert!(table.knows(9));

@@ -157,10 +157,13 @@ fn descriptor<T: Attributes>(command: libc::c_int, attributes: &T) -> io::Result
 
 fn call<T: Attributes>(command: libc::c_int, attributes: &T) -> io::Result<libc::c_int> {
     // SAFETY: `attributes` is live with its own size; the trait vouches for its layout and for pointers in it.
-    let result = unsafe {
-        libc::syscall(libc::SYS_bpf, command, ptr::from_ref(attributes), mem::size_of::<T>())
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { libc::c_int::try_from(result).map_err(io::Error::other) }
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, ptr::from_ref(attributes), mem::size_of::<T>()) };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        libc::c_int::try_from(result).map_err(io::Error::other)
+    }
 }
 
 fn number(fd: BorrowedFd<'_>) -> u32 {

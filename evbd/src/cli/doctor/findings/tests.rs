@@ -55,9 +55,24 @@ fn each_fault_is_found_with_its_remedy() {
         (with(|s| s.driver = Some("bnxt_en".to_owned())), "firmware_lldp", Warning, "bnxtnvm"),
         (with(|s| s.max_mtu = Some(1504)), "mtu", Warning, "ip link set eth0 mtu 1496"),
         (with(|s| s.enhanced_dad = Some(false)), "duplicate_addresses", Warning, "net.ipv6.conf.eth0"),
-        (with(|s| s.ethtool = Some([("large-receive-offload".to_owned(), true)].into())), "offloads", Warning, "lro off"),
-        (with(|s| s.listeners = vec![listener(0x88cc, "lldpd")]), "other_agents", Warning, "disable --now lldpd"),
-        (with(|s| s.listeners = vec![listener(ALL, "lldpad")]), "other_agents", Warning, "disable --now lldpad"),
+        (
+            with(|s| s.ethtool = Some([("large-receive-offload".to_owned(), true)].into())),
+            "offloads",
+            Warning,
+            "lro off",
+        ),
+        (
+            with(|s| s.listeners = vec![listener(0x88cc, "lldpd")]),
+            "other_agents",
+            Warning,
+            "disable --now lldpd",
+        ),
+        (
+            with(|s| s.listeners = vec![listener(ALL, "lldpad")]),
+            "other_agents",
+            Warning,
+            "disable --now lldpad",
+        ),
         (with(|s| s.listeners = vec![listener(0x8940, "mine")]), "other_agents", Warning, ""),
         (bridged(false, 0, 0), "leak", Warning, "br0 type bridge stp_state 1"),
     ];
@@ -102,7 +117,8 @@ fn bridges_by_what_they_do_with_control_frames() {
 
 #[test]
 fn evbd_and_a_lone_tap_are_no_other_agents() {
-    let listeners = vec![listener(0x88cc, "evbd"), listener(0x8940, "evbd-under-test"), listener(ALL, "tcpdump")];
+    let listeners =
+        vec![listener(0x88cc, "evbd"), listener(0x8940, "evbd-under-test"), listener(ALL, "tcpdump")];
     let seen = Inspection { listeners, promiscuity: 1, ..healthy() };
     assert_eq!(worries(&seen, None), []);
     let notes: Vec<_> = of(&seen, None).into_iter().filter(|f| f.severity == Note).map(|f| f.check).collect();
