@@ -10,6 +10,8 @@
 //!   vdp (station) ─ associated/gone ─▶ gate of the VM's port, edge relay
 //! ```
 
+use std::sync::Arc;
+
 use ether::{EtherType, Instant, MacAddr, frame, mac};
 use hairpin::{PortId, VsiEntry, VsiFilter, VsiKey};
 use lldp::{Msap, NeighborEvent, OrgKey, Oui, Scope};
@@ -351,7 +353,7 @@ fn open(core: &mut Core, port: PortId, id: &VsiId, filter: &FilterInfo) -> (VsiK
         .filter_map(|entry| Some(VsiFilter { mac: entry.mac, vid: entry.vid?, pcp: entry.priority }))
         .collect();
     let key = core.key(port, id);
-    let entry = VsiEntry { port, filters };
+    let entry = VsiEntry { port, filters, policy: Arc::default() };
     core.effects.push_back(Effect::OpenVsi { key, entry: entry.clone() });
     (key, entry)
 }

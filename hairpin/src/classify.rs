@@ -21,7 +21,7 @@ pub(crate) struct Class {
 
 /// A tag with a VLAN says it all; a priority tag keeps its priority and takes the port's VLAN; an untagged frame takes
 /// both, and from a VSI its priority.
-pub(crate) fn classify(snapshot: &Snapshot, row: &Row, frame: &Frame) -> Result<Class, DropReason> {
+pub(crate) fn classify(snapshot: &Snapshot, row: &Row, frame: &Frame<'_>) -> Result<Class, DropReason> {
     let (vid, priority) = match frame.tag {
         Some(Tag { tpid, .. }) if tpid != EtherType::C_VLAN => return Err(DropReason::ServiceTag),
         Some(Tag { vid, pcp, dei, .. }) => (vid.or(row.pvid), Some((pcp, dei))),

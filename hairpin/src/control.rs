@@ -7,12 +7,13 @@
 //! * Each (address, VLAN) a VSI names is a static entry on its port. If several VSIs name the same one, the VSI
 //!   opened last has it, and when that closes, the one before it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use ether::{MacAddr, Pcp, Vid, mac};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    policy::{Policy, PolicyError},
     port::{PortConfig, PortId, Role},
     snapshot::{EdgeMode, PortPlan, RelayKind, Snapshot},
     switch::Limits,
@@ -41,10 +42,12 @@ pub struct VsiEntry {
     pub port: PortId,
     /// What it may send and receive; at least one.
     pub filters: Vec<VsiFilter>,
+    /// What its profile has the relay do with its frames.
+    pub policy: Arc<Policy>,
 }
 
 /// Why the model refuses an edit; it is unchanged then. All are the caller's fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ControlError {
     /// The port's number is beyond the limit.
     #[error("port {port} is out of range: the limit is {limit} ports")]
@@ -91,6 +94,17 @@ pub enum ControlError {
         /// The address.
         mac: MacAddr,
     },
+    /// A policy that cannot do what it says.
+    #[error("VSI {}: policy: {error}", .vsi.0)]
+    Policy {
+        /// The VSI.
+        vsi: VsiKey,
+        /// What is wrong.
+        error: PolicyError,
+    },
+    /// A policy the relay cannot carry out yet.
+    #[error("VSI {}: this version of the relay carries out no policy but the default", .0.0)]
+    Unsupported(VsiKey),
 }
 
 /// The model. It is edited freely; nothing happens to frames until a [`Control::snapshot`] is published.
@@ -215,6 +229,10 @@ impl Control {
         }
         if let Some(mac) = entry.filters.iter().filter_map(|f| f.mac).find(|mac| !mac::is_station(*mac)) {
             return Err(ControlError::Address { vsi: key, mac });
+        }
+        entry.policy.check().map_err(|error| ControlError::Policy { vsi: key, error })?;
+        if *entry.policy != Policy::default() {
+            return Err(ControlError::Unsupported(key));
         }
         if self.vsis.get(&key).is_some_and(|old| old.entry != entry) {
             self.close_vsi(key);

@@ -26,7 +26,7 @@ use std::{
     },
 };
 
-use ether::{MacAddr, Vid, mac};
+use ether::{Instant, MacAddr, Vid, mac};
 use serde::Serialize;
 
 use crate::{port::PortId, switch::Limits};
@@ -144,8 +144,9 @@ impl Fdb {
         self.held.get(port.index()).map_or(0, |held| held.load(Relaxed))
     }
 
-    /// The entries that are not aged at `now_secs`, in no order. Not a moment's picture: workers go on meanwhile.
-    pub fn entries(&self, now_secs: u32) -> impl Iterator<Item = FdbEntry> {
+    /// The entries that are not aged at `now`, in no order. Not a moment's picture: workers go on meanwhile.
+    pub fn entries(&self, now: Instant) -> impl Iterator<Item = FdbEntry> {
+        let now_secs = secs(now);
         self.slots().filter_map(move |slot| {
             let word = slot.word.load(Acquire);
             let age = slot.age(now_secs);
@@ -163,10 +164,10 @@ impl Fdb {
         self.retain(|entry| entry.vid != vid)
     }
 
-    /// Takes away what is aged at `now_secs`; how many entries that were. Aged entries are not found anyway, but until
+    /// Takes away what is aged at `now`; how many entries that were. Aged entries are not found anyway, but until
     /// then they count towards [`Limits::downlink_addresses`]: to be called every few seconds.
-    pub fn sweep(&self, now_secs: u32) -> usize {
-        self.retain_at(now_secs, |entry| entry.age < self.ageing)
+    pub fn sweep(&self, now: Instant) -> usize {
+        self.retain_at(secs(now), |entry| entry.age < self.ageing)
     }
 
     /// Keeps only entries that pass `keep`, which does not look at ages; how many went.
@@ -330,6 +331,11 @@ impl Slot<'_> {
     fn age(&self, now: u32) -> u32 {
         now.saturating_sub(self.seen.load(Relaxed))
     }
+}
+
+/// Seconds since the origin; wraps after 136 years.
+pub(crate) fn secs(now: Instant) -> u32 {
+    u32::try_from((now.as_micros() / 1_000_000) & u64::from(u32::MAX)).unwrap_or(0)
 }
 
 /// A bijection on numbers of [`Key::BITS`] bits that spreads keys over buckets. The seed only makes it harder to

@@ -30,7 +30,7 @@ pub(crate) fn reserved(row: &Row) -> Result<Outcome, DropReason> {
 
 /// A probe of reflective relay is between a station and its bridge: no VM gets one, none may send one. Whether it came
 /// back is seen by the control socket of the uplink. To a bridge it is a frame like any other.
-pub(crate) fn probe(row: &Row, frame: &Frame) -> Result<(), DropReason> {
+pub(crate) fn probe(row: &Row, frame: &Frame<'_>) -> Result<(), DropReason> {
     if frame.ethertype != EtherType::PROBE || frame.dst != mac::PROBE_GROUP {
         return Ok(());
     }

@@ -30,7 +30,7 @@ pub(crate) fn learn(
         Role::Bridge => u32::MAX,
     };
     if class.owner.is_none() {
-        match context.fdb.learn(Key::new(src, class.vid), row.id, context.now, bound) {
+        match context.fdb.learn(Key::new(src, class.vid), row.id, context.secs, bound) {
             Learnt::Full => return Err(DropReason::LearnLimit),
             Learnt::Moved => context.stats.moved(row.id),
             Learnt::Known | Learnt::New => {}

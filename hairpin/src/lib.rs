@@ -7,6 +7,7 @@
 
 pub mod control;
 pub mod fdb;
+pub mod policy;
 pub mod port;
 pub mod snapshot;
 pub mod stats;
@@ -22,6 +23,7 @@ mod reflect;
 
 pub use control::{Control, ControlError, VsiEntry, VsiFilter, VsiKey};
 pub use fdb::{Fdb, FdbEntry, Origin};
+pub use policy::Policy;
 pub use port::{PortConfig, PortId, Role};
 pub use snapshot::{EdgeMode, RelayKind, Snapshot};
 pub use stats::{PortCounters, Stats};

@@ -44,6 +44,8 @@ pub enum Role {
 pub struct PortConfig {
     /// Its row.
     pub id: PortId,
+    /// What it is called, which is how a policy names the port it mirrors to. Two ports should not have one name.
+    pub name: String,
     /// What it is.
     pub role: Role,
     /// VLAN of untagged and priority-tagged frames that come in; `None` drops them.
@@ -66,6 +68,7 @@ impl PortConfig {
     pub const fn new(id: PortId, role: Role) -> Self {
         Self {
             id,
+            name: String::new(),
             role,
             pvid: None,
             untagged: BTreeSet::new(),

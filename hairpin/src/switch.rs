@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Cache, Guard};
-use ether::{EtherType, MacAddr, Tag, Vid, mac};
+use ether::{EtherType, Instant, MacAddr, Tag, Vid, mac};
 
 use crate::{
     classify, egress,
-    fdb::{Fdb, FdbEntry, Key},
+    fdb::{self, Fdb, FdbEntry, Key},
     filter, flood, learn,
     port::PortId,
     reflect,
@@ -42,7 +42,7 @@ impl Default for Limits {
 
 /// What the relay needs to know of a frame. The outermost VLAN tag travels beside the frame, not in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Frame {
+pub struct Frame<'a> {
     /// Destination address.
     pub dst: MacAddr,
     /// Source address.
@@ -53,6 +53,8 @@ pub struct Frame {
     pub ethertype: EtherType,
     /// Octets of the frame without that tag and without check sequence.
     pub len: u32,
+    /// What follows that EtherType, as far as it is at hand: up to 128 octets are looked at.
+    pub payload: &'a [u8],
 }
 
 /// The part of a relay that control and all workers share, behind one `Arc`.
@@ -119,26 +121,31 @@ impl Relay {
         &self.stats
     }
 
-    /// All addresses known at `now_secs`, static and learnt, in no order.
-    pub fn fdb_entries(&self, now_secs: u32) -> Vec<FdbEntry> {
+    /// All addresses known at `now`, static and learnt, in no order.
+    pub fn fdb_entries(&self, now: Instant) -> Vec<FdbEntry> {
         let snapshot = self.load();
-        snapshot.statics().chain(self.fdb.entries(now_secs)).collect()
+        snapshot.statics().chain(self.fdb.entries(now)).collect()
     }
 
     /// Decides on one frame that came in on `ingress`, and counts it there.
     ///
-    /// `now_secs` is the time in seconds since an origin all workers share. The copies are not counted: the carrier
+    /// `now` is the time since an origin all workers share; rates are as precise as it is. The copies are not counted: the carrier
     /// reports what it sent with [`Stats::tx`].
     pub fn process(
         &self,
         snapshot: &Snapshot,
-        now_secs: u32,
+        now: Instant,
         ingress: PortId,
-        frame: &Frame,
+        frame: &Frame<'_>,
         verdict: &mut Verdict,
     ) {
-        let context =
-            Context { limits: &self.limits, snapshot, fdb: &self.fdb, stats: &self.stats, now: now_secs };
+        let context = Context {
+            limits: &self.limits,
+            snapshot,
+            fdb: &self.fdb,
+            stats: &self.stats,
+            secs: fdb::secs(now),
+        };
         let outcome = context.decide(ingress, frame, verdict).unwrap_or_else(Outcome::Drop);
         verdict.settle(outcome);
         self.stats.rx(ingress, frame.len, outcome);
@@ -156,11 +163,17 @@ pub(crate) struct Context<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) fdb: &'a Fdb,
     pub(crate) stats: &'a Stats,
-    pub(crate) now: u32,
+    /// [`fdb::secs`] of the time.
+    pub(crate) secs: u32,
 }
 
 impl Context<'_> {
-    fn decide(&self, ingress: PortId, frame: &Frame, verdict: &mut Verdict) -> Result<Outcome, DropReason> {
+    fn decide(
+        &self,
+        ingress: PortId,
+        frame: &Frame<'_>,
+        verdict: &mut Verdict,
+    ) -> Result<Outcome, DropReason> {
         let copies = verdict.begin();
         let row = filter::admit(self.snapshot, ingress)?;
         if mac::is_reserved(frame.dst) {
@@ -183,7 +196,7 @@ impl Context<'_> {
 
     /// The port `mac` was learnt on in `vid`, if that port may still have learnt it.
     pub(crate) fn learnt(&self, mac: MacAddr, vid: Vid) -> Option<PortId> {
-        let port = self.fdb.lookup(Key::new(mac, vid), self.now)?;
+        let port = self.fdb.lookup(Key::new(mac, vid), self.secs)?;
         self.snapshot.learns(port, vid).then_some(port)
     }
 }

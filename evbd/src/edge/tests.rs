@@ -1,5 +1,7 @@
 //! The mode machine by its table, and what it says.
 
+use std::sync::Arc;
+
 use ether::{MacAddr, Vid};
 use hairpin::{PortId, VsiFilter};
 use vdp::evb::{Station, StationConfig as EvbConfig};
@@ -32,7 +34,11 @@ fn relay(mode: StationMode, fallback: Fallback) -> EdgeRelay {
 
 fn gate(n: u8) -> VsiEntry {
     let filter = |mac| VsiFilter { mac, vid: Vid::new(100).unwrap(), pcp: None };
-    VsiEntry { port: PortId(1), filters: vec![filter(None), filter(Some(MacAddr::new(2, 0, 0, 0, 0, n)))] }
+    VsiEntry {
+        port: PortId(1),
+        filters: vec![filter(None), filter(Some(MacAddr::new(2, 0, 0, 0, 0, n)))],
+        policy: Arc::default(),
+    }
 }
 
 fn drain(relay: &mut EdgeRelay) -> Vec<Output> {

@@ -195,7 +195,7 @@ impl Dataplane {
 
     /// Forgets addresses that have aged.
     pub(super) fn sweep(&self) {
-        self.relay.fdb().sweep(carrier::clock::now_secs());
+        self.relay.fdb().sweep(carrier::clock::now());
     }
 
     /// Switches reflective relay. False if that has no effect yet: the kernel forwards the port's frames, and does not
@@ -242,7 +242,7 @@ impl Dataplane {
     }
 
     pub(crate) fn fdb(&self) -> Vec<FdbEntry> {
-        self.relay.fdb_entries(carrier::clock::now_secs())
+        self.relay.fdb_entries(carrier::clock::now())
     }
 
     fn serve(&mut self, port: PortId, interface: &str) -> anyhow::Result<()> {
@@ -329,7 +329,7 @@ fn port_config(config: &Config, id: PortId, interface: &str, kind: PortKind) -> 
             bridge_port(id, bridge.ports.iter().find(|port| port.interface == interface)?, bridge.guard)
         }
     };
-    Some(PortConfig { up: false, ..port })
+    Some(PortConfig { name: interface.to_owned(), up: false, ..port })
 }
 
 fn bridge_port(id: PortId, port: &BridgePort, guard: bool) -> PortConfig {

@@ -146,7 +146,7 @@ impl<'a> RxFrame<'a> {
 
     /// The frame as the relay wants to know it.
     #[must_use]
-    pub fn summary(&self) -> Frame {
+    pub fn summary(&self) -> Frame<'a> {
         let &[a, b, c, d, e, f, g, h, i, j, k, l] = self.addresses;
         Frame {
             dst: MacAddr(a, b, c, d, e, f),
@@ -154,6 +154,7 @@ impl<'a> RxFrame<'a> {
             tag: self.tag,
             ethertype: self.ethertype,
             len: u32::try_from(self.octets()).unwrap_or(u32::MAX),
+            payload: self.rest.get(ETHERTYPE..).unwrap_or_default(),
         }
     }
 }
@@ -307,6 +308,7 @@ fn count(n: usize) -> u64 {
 
 /// Destination and source.
 const ADDRESSES: usize = 12;
+const ETHERTYPE: usize = 2;
 const TAG: usize = Tag::LEN;
 const TAG_SHIFT: i16 = 4;
 /// Vnet header, addresses, tag.

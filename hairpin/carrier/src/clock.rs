@@ -1,11 +1,14 @@
 //! The clock of the data path.
 
+use ether::Instant;
+
 use crate::sys;
 
-/// Seconds of the system's monotonic clock: the `now_secs` workers give to [`hairpin::Relay::process`], so also the
-/// time by which to read the age of learnt addresses. Wraps after 136 years.
+/// The system's monotonic clock: the time workers give to [`hairpin::Relay::process`], so also that by which to read the
+/// age of learnt addresses.
 #[must_use]
-pub fn now_secs() -> u32 {
-    let secs = sys::monotonic_coarse().tv_sec;
-    u32::try_from(secs & i64::from(u32::MAX)).unwrap_or(0)
+pub fn now() -> Instant {
+    let time = sys::monotonic();
+    let micros = time.tv_sec * 1_000_000 + time.tv_nsec / 1000;
+    Instant::from_micros(u64::try_from(micros).unwrap_or(0))
 }

@@ -104,10 +104,10 @@ pub(crate) fn index_to_name(index: u32) -> io::Result<String> {
 }
 
 /// The monotonic clock, as of the last tick.
-pub(crate) fn monotonic_coarse() -> libc::timespec {
+pub(crate) fn monotonic() -> libc::timespec {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is live and of the type the call writes. It cannot fail for a clock that always exists.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) };
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     now
 }
 

@@ -19,6 +19,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use ether::Instant;
 use hairpin::{Outcome, PortId, Relay, Verdict};
 
 use crate::{
@@ -248,7 +249,7 @@ impl Core {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => result?,
             };
-            let now = clock::now_secs();
+            let now = clock::now();
             let mut woken = false;
             for event in ready.iter().take(count) {
                 match u16::try_from(event.u64) {
@@ -263,7 +264,7 @@ impl Core {
     }
 
     /// Relays one batch from `ingress`.
-    fn serve(&mut self, ingress: PortId, snapshot: &hairpin::Snapshot, now: u32) {
+    fn serve(&mut self, ingress: PortId, snapshot: &hairpin::Snapshot, now: Instant) {
         let Some(Some(row)) = self.ports.get_mut(ingress.index()) else { return };
         if let Err(error) = self.batch.receive(&mut row.socket) {
             return self.fail(ingress, error);

@@ -89,7 +89,9 @@ fn vepa() -> (Switch, Switch, [Ns; 2]) {
     for n in 1..3 {
         control.set_port(PortConfig::new(PortId(n), Role::Downlink)).unwrap();
         let filters = vec![VsiFilter { mac: None, vid, pcp: Pcp::new(5) }];
-        control.open_vsi(VsiKey(u32::from(n)), VsiEntry { port: PortId(n), filters }).unwrap();
+        control
+            .open_vsi(VsiKey(u32::from(n)), VsiEntry { port: PortId(n), filters, policy: Arc::default() })
+            .unwrap();
     }
     let edge = Switch::new(edge, &control);
     for (port, interface) in [(0, "uplink"), (1, "vm0"), (2, "vm1")] {

@@ -7,6 +7,12 @@ use core::fmt;
 pub struct EtherType(pub u16);
 
 impl EtherType {
+    /// IPv4.
+    pub const IPV4: Self = Self(0x0800);
+    /// ARP.
+    pub const ARP: Self = Self(0x0806);
+    /// IPv6.
+    pub const IPV6: Self = Self(0x86dd);
     /// LLDP [AB 8.3].
     pub const LLDP: Self = Self(0x88cc);
     /// Edge control protocol [Q 43].

@@ -4,6 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn at(secs: u32) -> Instant {
+    Instant::from_secs(secs.into())
+}
+
 const UNBOUNDED: u32 = u32::MAX;
 const A: PortId = PortId(0);
 const B: PortId = PortId(1);
@@ -21,7 +25,7 @@ fn key(n: u16) -> Key {
 /// What the table holds of each port, counted one by one, equals what it says it holds.
 fn assert_census(fdb: &Fdb, ports: u16) {
     let mut census = BTreeMap::<PortId, u32>::new();
-    for entry in fdb.entries(0) {
+    for entry in fdb.entries(at(0)) {
         *census.entry(entry.port).or_default() += 1;
     }
     for port in (0..ports).map(PortId) {
@@ -48,7 +52,7 @@ fn extreme_keys_and_ports_survive_packing() {
             assert_eq!(fdb.learn(Key::new(mac, vid), port, 7, UNBOUNDED), Learnt::New);
             assert_eq!(fdb.lookup(Key::new(mac, vid), 7), Some(port));
             let entry = FdbEntry { mac, vid, port, age: 3, origin: Origin::Learned };
-            assert!(fdb.entries(10).any(|found| found == entry), "{entry:?}");
+            assert!(fdb.entries(at(10)).any(|found| found == entry), "{entry:?}");
         }
         assert_eq!(fdb.len(), 2);
     }
@@ -61,7 +65,7 @@ fn learn_refresh_move() {
     assert_eq!(fdb.lookup(key(1), 0), None);
     assert_eq!(fdb.learn(key(1), A, 0, UNBOUNDED), Learnt::New);
     assert_eq!(fdb.learn(key(1), A, 5, UNBOUNDED), Learnt::Known);
-    assert_eq!(fdb.entries(6).next().map(|entry| entry.age), Some(1));
+    assert_eq!(fdb.entries(at(6)).next().map(|entry| entry.age), Some(1));
     assert_eq!(fdb.learn(key(1), B, 6, UNBOUNDED), Learnt::Moved);
     assert_eq!((fdb.lookup(key(1), 6), fdb.len(), fdb.held(A), fdb.held(B)), (Some(B), 1, 0, 1));
     let other_vlan = Key::new(key(1).parts().0, Vid::new(99).unwrap());
@@ -75,8 +79,8 @@ fn ages_to_the_second() {
     assert_eq!(fdb.lookup(key(1), 99), Some(A), "another worker's clock may be behind");
     assert_eq!(fdb.lookup(key(1), 399), Some(A));
     assert_eq!(fdb.lookup(key(1), 400), None);
-    assert_eq!((fdb.entries(399).count(), fdb.entries(400).count(), fdb.len()), (1, 0, 1));
-    assert_eq!((fdb.sweep(399), fdb.sweep(400), fdb.len(), fdb.held(A)), (0, 1, 0, 0));
+    assert_eq!((fdb.entries(at(399)).count(), fdb.entries(at(400)).count(), fdb.len()), (1, 0, 1));
+    assert_eq!((fdb.sweep(at(399)), fdb.sweep(at(400)), fdb.len(), fdb.held(A)), (0, 1, 0, 0));
     fdb.learn(key(1), A, 500, UNBOUNDED);
     assert_eq!(fdb.learn(key(1), B, 900, UNBOUNDED), Learnt::New, "no move: the old entry had aged");
 }
@@ -121,7 +125,7 @@ fn flushes() {
     let vid = Vid::new(2).unwrap();
     let expected = (0..40).filter(|n| n / 10 != 1 && n % 4 == 1).count();
     assert_eq!(fdb.flush_vid(vid), expected);
-    assert!(fdb.entries(0).all(|entry| entry.vid != vid && entry.port != PortId(1)));
+    assert!(fdb.entries(at(0)).all(|entry| entry.vid != vid && entry.port != PortId(1)));
     assert_eq!(fdb.len(), 30 - expected);
     assert_census(&fdb, 4);
 }
@@ -160,7 +164,7 @@ fn threads_never_see_anothers_port() {
                     }
                     if round % 50 == 49 {
                         fdb.flush_port(PortId(worker));
-                        for entry in fdb.entries(round) {
+                        for entry in fdb.entries(at(round)) {
                             let n = u16::from_be_bytes([entry.mac.4, entry.mac.5]);
                             assert_eq!((entry.port, Key::new(entry.mac, entry.vid)), (home(n), key(n)));
                         }

@@ -5,9 +5,9 @@
 
 mod reference;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use ether::{EtherType, MacAddr, Pcp, Tag, Vid};
+use ether::{EtherType, Instant, MacAddr, Pcp, Tag, Vid};
 use hairpin::{
     Control, DropReason, EdgeMode, Frame, Limits, PortConfig, PortId, Relay, RelayKind, Role, Verdict,
     VsiEntry, VsiFilter, VsiKey,
@@ -24,7 +24,7 @@ const FRAMES: usize = 200;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Frame { wait: u32, ingress: PortId, frame: Frame },
+    Frame { wait: u64, ingress: PortId, frame: Frame<'static> },
     SetPort(PortConfig),
     RemovePort(PortId),
     Open(VsiKey, VsiEntry),
@@ -73,10 +73,10 @@ fn tag() -> impl Strategy<Value = Tag> {
     })
 }
 
-fn frame() -> impl Strategy<Value = Frame> {
+fn frame() -> impl Strategy<Value = Frame<'static>> {
     let ethertype = prop_oneof![2 => Just(EtherType(0x0800)), 1 => Just(EtherType(0x88b5))];
     (destination(), source(), option::of(tag()), ethertype, 60..1514_u32)
-        .prop_map(|(dst, src, tag, ethertype, len)| Frame { dst, src, tag, ethertype, len })
+        .prop_map(|(dst, src, tag, ethertype, len)| Frame { dst, src, tag, ethertype, len, payload: &[] })
 }
 
 fn vids() -> impl Strategy<Value = BTreeSet<Vid>> {
@@ -89,7 +89,17 @@ fn port(kind: RelayKind) -> impl Strategy<Value = PortConfig> {
     (port_id(), option::of(vid()), vids(), vids(), flags).prop_map(
         move |(id, pvid, untagged, tagged, flags)| {
             let (reflective, guard, up) = flags;
-            let full = PortConfig { id, role: Role::Bridge, pvid, untagged, tagged, reflective, guard, up };
+            let full = PortConfig {
+                id,
+                role: Role::Bridge,
+                pvid,
+                untagged,
+                tagged,
+                reflective,
+                guard,
+                up,
+                ..PortConfig::new(id, Role::Bridge)
+            };
             match kind {
                 RelayKind::Bridge => full,
                 RelayKind::Edge(_) if id.0 == 0 => {
@@ -109,6 +119,7 @@ fn vsi() -> impl Strategy<Value = VsiEntry> {
     (port_id(), prop_oneof![3 => one, 1 => several]).prop_map(|(port, filters)| VsiEntry {
         port,
         filters: filters.into_iter().map(|(mac, vid, pcp)| VsiFilter { mac, vid, pcp }).collect(),
+        policy: Arc::default(),
     })
 }
 
@@ -131,7 +142,7 @@ fn edit(kind: RelayKind) -> impl Strategy<Value = Step> {
 
 fn run() -> impl Strategy<Value = (RelayKind, Vec<Step>)> {
     prop_oneof![Just(RelayKind::Bridge), mode().prop_map(RelayKind::Edge)].prop_flat_map(|kind| {
-        let wait = prop_oneof![20 => Just(0), 5 => 1..4_u32, 1 => Just(20)];
+        let wait = prop_oneof![20 => Just(0), 5 => 1..4_u64, 1 => Just(20)];
         let one = (wait, port_id(), frame()).prop_map(|(wait, ingress, frame)| Step::Frame {
             wait,
             ingress,
@@ -155,11 +166,11 @@ proptest! {
         let mut reference = Reference::new(kind, LIMITS);
         let mut verdict = Verdict::new(PORTS);
         let mut reader = relay.reader();
-        let mut now = 1000;
+        let mut now = Instant::from_secs(1000);
         for step in steps {
             match step {
                 Step::Frame { wait, ingress, frame } => {
-                    now += wait;
+                    now += Duration::from_secs(wait);
                     relay.process(reader.load(), now, ingress, &frame, &mut verdict);
                     let mut copies = verdict.copies().to_vec();
                     copies.sort_unstable_by_key(|copy| copy.port);

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use ether::{EtherType, MacAddr, Pcp, Tag, Vid};
+use ether::{EtherType, Instant, MacAddr, Pcp, Tag, Vid};
 use hairpin::{
     Copy, DropReason, EdgeMode, FdbEntry, Frame, Limits, Origin, Outcome, PortConfig, PortId, PuntReason,
     RelayKind, Role, VsiEntry, VsiKey,
@@ -15,7 +15,7 @@ pub(crate) struct Reference {
     pub(crate) ports: BTreeMap<PortId, PortConfig>,
     /// In the order of opening.
     pub(crate) vsis: Vec<(VsiKey, VsiEntry)>,
-    pub(crate) learnt: HashMap<(MacAddr, Vid), (PortId, u32)>,
+    pub(crate) learnt: HashMap<(MacAddr, Vid), (PortId, Instant)>,
     pub(crate) tally: BTreeMap<PortId, Tally>,
 }
 
@@ -75,8 +75,10 @@ impl Reference {
         self.forget();
     }
 
-    pub(crate) fn sweep(&mut self, now: u32) {
-        self.learnt.retain(|_, (_, seen)| now - *seen < self.limits.fdb_ageing);
+    pub(crate) fn sweep(&mut self, now: Instant) {
+        let mut learnt = std::mem::take(&mut self.learnt);
+        learnt.retain(|_, (_, seen)| self.age(now, *seen) < self.limits.fdb_ageing);
+        self.learnt = learnt;
     }
 
     /// What is learnt stays only where it could be learnt again.
@@ -143,9 +145,14 @@ impl Reference {
         }
     }
 
-    fn where_learnt(&self, mac: MacAddr, vid: Vid, now: u32) -> Option<PortId> {
+    /// Whole seconds that began between two times.
+    fn age(&self, now: Instant, seen: Instant) -> u32 {
+        u32::try_from(now.as_micros() / 1_000_000 - seen.as_micros() / 1_000_000).unwrap()
+    }
+
+    fn where_learnt(&self, mac: MacAddr, vid: Vid, now: Instant) -> Option<PortId> {
         let (port, seen) = self.learnt.get(&(mac, vid))?;
-        (now - seen < self.limits.fdb_ageing).then_some(*port)
+        (self.age(now, *seen) < self.limits.fdb_ageing).then_some(*port)
     }
 
     fn untagged_pcp(&self, port: PortId, mac: MacAddr, vid: Vid) -> Pcp {
@@ -167,7 +174,12 @@ impl Reference {
     }
 
     /// The fate of a frame, its copies in the order of ports.
-    pub(crate) fn process(&mut self, now: u32, ingress: PortId, frame: &Frame) -> (Outcome, Vec<Copy>) {
+    pub(crate) fn process(
+        &mut self,
+        now: Instant,
+        ingress: PortId,
+        frame: &Frame<'_>,
+    ) -> (Outcome, Vec<Copy>) {
         let fate = self.decide(now, ingress, frame);
         let (outcome, copies) = match fate {
             Ok(None) => (Outcome::Punt(PuntReason::Reserved), Vec::new()),
@@ -186,7 +198,12 @@ impl Reference {
         (outcome, copies)
     }
 
-    fn decide(&mut self, now: u32, ingress: PortId, frame: &Frame) -> Result<Option<Vec<Copy>>, DropReason> {
+    fn decide(
+        &mut self,
+        now: Instant,
+        ingress: PortId,
+        frame: &Frame<'_>,
+    ) -> Result<Option<Vec<Copy>>, DropReason> {
         let config = self.ports.get(&ingress).cloned().ok_or(DropReason::NoPort)?;
         let downlink = config.role == Role::Downlink;
         let uplink = config.role == Role::Uplink;
@@ -320,11 +337,11 @@ impl Reference {
     }
 
     /// All known addresses, ordered.
-    pub(crate) fn fdb(&self, now: u32) -> Vec<FdbEntry> {
+    pub(crate) fn fdb(&self, now: Instant) -> Vec<FdbEntry> {
         let mut entries = Vec::new();
-        for (&(mac, vid), &(port, seen)) in &self.learnt {
-            if now - seen < self.limits.fdb_ageing {
-                entries.push(FdbEntry { mac, vid, port, age: now - seen, origin: Origin::Learned });
+        for (&(mac, vid), &(port, ref seen)) in &self.learnt {
+            if self.age(now, *seen) < self.limits.fdb_ageing {
+                entries.push(FdbEntry { mac, vid, port, age: self.age(now, *seen), origin: Origin::Learned });
             }
         }
         let named: BTreeSet<_> = self

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ether::{EtherType, MacAddr, Tag, mac};
+use ether::{EtherType, Instant, MacAddr, Tag, mac};
 use hairpin::{ControlError, EdgeMode, Frame, PortId, VsiFilter};
 
 use crate::lab::{BROADCAST, Lab, SOLICITED, UP, anyone, c, check, named, pcp, tci, untagged, vid, vm};
@@ -220,8 +220,15 @@ fn priorities() {
     lab.change(UP, |port| port.pvid = Some(vid(10)));
     lab.open(2, 2, &[named(vm(2), 10), named(vm(2), 20)]);
     assert_eq!(lab.send(UP, vm(1), vm(2), untagged()), "2:10.0", "a VSI's priority is for its own port");
-    let frame = Frame { dst: vm(2), src: vm(1), tag: tci(0x700a), ethertype: EtherType(0x0800), len: 64 };
-    lab.relay.process(&lab.relay.load(), 0, PortId(1), &frame, &mut lab.verdict);
+    let frame = Frame {
+        dst: vm(2),
+        src: vm(1),
+        tag: tci(0x700a),
+        ethertype: EtherType(0x0800),
+        len: 64,
+        payload: &[],
+    };
+    lab.relay.process(&lab.relay.load(), Instant::ZERO, PortId(1), &frame, &mut lab.verdict);
     assert_eq!(lab.verdict.copies()[0].tag, tci(0x700a), "drop eligibility stays");
 }
 
@@ -327,8 +334,9 @@ fn a_late_worker_teaches_nothing() {
     lab.open(4, 4, &[anyone(10)]);
     let before = Arc::clone(&lab.relay.load());
     lab.open(4, 4, &[named(vm(4), 10)]);
-    let frame = Frame { dst: BROADCAST, src: vm(40), tag: None, ethertype: EtherType(0x0806), len: 60 };
-    lab.relay.process(&before, 0, PortId(4), &frame, &mut lab.verdict);
+    let frame =
+        Frame { dst: BROADCAST, src: vm(40), tag: None, ethertype: EtherType(0x0806), len: 60, payload: &[] };
+    lab.relay.process(&before, Instant::ZERO, PortId(4), &frame, &mut lab.verdict);
     assert_eq!(lab.relay.fdb().len(), 1);
     check(
         &mut lab,

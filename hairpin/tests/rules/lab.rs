@@ -1,6 +1,8 @@
 //! A relay with the ports and VMs of the stories, and a way to write down what it does.
 
-use ether::{EtherType, MacAddr, Pcp, Tag, Vid};
+use std::sync::Arc;
+
+use ether::{EtherType, Instant, MacAddr, Pcp, Tag, Vid};
 use hairpin::{
     Control, EdgeMode, Frame, Limits, Outcome, PortConfig, PortCounters, PortId, Relay, RelayKind, Role,
     Verdict, VsiEntry, VsiFilter, VsiKey,
@@ -53,7 +55,7 @@ pub(crate) struct Lab {
     pub(crate) control: Control,
     pub(crate) verdict: Verdict,
     /// Seconds.
-    pub(crate) now: u32,
+    pub(crate) now: u64,
 }
 
 impl Lab {
@@ -102,7 +104,7 @@ impl Lab {
     }
 
     pub(crate) fn open(&mut self, key: u32, port: u16, filters: &[VsiFilter]) {
-        let entry = VsiEntry { port: PortId(port), filters: filters.to_vec() };
+        let entry = VsiEntry { port: PortId(port), filters: filters.to_vec(), policy: Arc::default() };
         self.control.open_vsi(VsiKey(key), entry).unwrap();
         self.publish();
     }
@@ -127,8 +129,14 @@ impl Lab {
         dst: MacAddr,
         tag: Option<Tag>,
     ) -> String {
-        let frame = Frame { dst, src, tag, ethertype, len: 100 };
-        self.relay.process(&self.relay.load(), self.now, PortId(port), &frame, &mut self.verdict);
+        let frame = Frame { dst, src, tag, ethertype, len: 100, payload: &[] };
+        self.relay.process(
+            &self.relay.load(),
+            Instant::from_secs(self.now),
+            PortId(port),
+            &frame,
+            &mut self.verdict,
+        );
         assert_eq!(self.verdict.copies().is_empty(), self.verdict.outcome() != Outcome::Forward);
         match self.verdict.outcome() {
             Outcome::Drop(reason) => return reason.name().to_owned(),

@@ -6,6 +6,8 @@ mod bridge;
 mod edge;
 mod lab;
 
+use std::sync::Arc;
+
 use ether::{EtherType, MacAddr, Tag};
 use hairpin::{ControlError, DropReason, EdgeMode, PortConfig, PortId, Role, VsiEntry, VsiKey};
 use lab::{BROADCAST, Lab, SOLICITED, UP, anyone, c, named, tci, untagged, vid, vm};
@@ -55,18 +57,24 @@ fn what_the_model_refuses() {
         (reflective(one, Role::Downlink), ControlError::NotBridgePort(one)),
         (in_vlan, ControlError::DownlinkVlans(five)),
     ] {
-        assert_eq!(edge.set_port(config), Err(error), "{error}");
+        assert_eq!(edge.set_port(config), Err(error.clone()), "{error}");
     }
     for (entry, error) in [
-        (VsiEntry { port: five, filters: vec![anyone(1)] }, ControlError::NoPort(five)),
-        (VsiEntry { port: PortId(UP), filters: vec![anyone(1)] }, ControlError::VsiOnUplink(PortId(UP))),
-        (VsiEntry { port: one, filters: vec![] }, ControlError::NoFilter(VsiKey(1))),
         (
-            VsiEntry { port: one, filters: vec![anyone(1), named(BROADCAST, 1)] },
+            VsiEntry { port: five, filters: vec![anyone(1)], policy: Arc::default() },
+            ControlError::NoPort(five),
+        ),
+        (
+            VsiEntry { port: PortId(UP), filters: vec![anyone(1)], policy: Arc::default() },
+            ControlError::VsiOnUplink(PortId(UP)),
+        ),
+        (VsiEntry { port: one, filters: vec![], policy: Arc::default() }, ControlError::NoFilter(VsiKey(1))),
+        (
+            VsiEntry { port: one, filters: vec![anyone(1), named(BROADCAST, 1)], policy: Arc::default() },
             ControlError::Address { vsi: VsiKey(1), mac: BROADCAST },
         ),
     ] {
-        assert_eq!(edge.open_vsi(VsiKey(1), entry), Err(error), "{error}");
+        assert_eq!(edge.open_vsi(VsiKey(1), entry), Err(error.clone()), "{error}");
     }
     assert_eq!(Lab::bridge().control.set_port(port(five, Role::Uplink)), Err(ControlError::Role(five)));
     assert_eq!(edge.vsis().count(), 3);

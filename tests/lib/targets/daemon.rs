@@ -1,6 +1,6 @@
 //! The whole daemon and the relay, driven by a script. What the daemon opens, the relay's control must take.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::BytesMut;
 use ecp::{Header, Operation, Seq, Subtype};
@@ -251,7 +251,7 @@ pub(super) fn relay(octets: &[u8]) {
     };
     let relay = Relay::new(LIMITS);
     let mut control = Control::new(kind, &LIMITS);
-    let mut now = 1_u32;
+    let mut now = Instant::from_secs(1);
     for id in (0..LIMITS.ports).map(PortId) {
         let role = if id == PortId(0) { Role::Uplink } else { Role::Downlink };
         let port = if kind == RelayKind::Bridge { PortConfig::lan(id) } else { PortConfig::new(id, role) };
@@ -265,8 +265,9 @@ pub(super) fn relay(octets: &[u8]) {
                 let octets = script.string();
                 let len = u32::try_from(octets.len()).unwrap();
                 match FrameView::parse(octets) {
-                    Ok(FrameView { dst, src, tag, ethertype, .. }) => {
-                        process(&relay, &control, now, port, Frame { dst, src, tag, ethertype, len });
+                    Ok(FrameView { dst, src, tag, ethertype, payload }) => {
+                        let frame = Frame { dst, src, tag, ethertype, len, payload };
+                        process(&relay, &control, now, port, frame);
                     }
                     Err(_) => relay.reject(port, len),
                 }
@@ -275,7 +276,7 @@ pub(super) fn relay(octets: &[u8]) {
             1..4 => {
                 let (dst, src, tag) = (address(script), address(script), tag(script));
                 let ethertype = if step == 3 { EtherType::PROBE } else { EtherType(0x0800) };
-                let frame = Frame { dst, src, tag, ethertype, len: 60 };
+                let frame = Frame { dst, src, tag, ethertype, len: 60, payload: &[] };
                 process(&relay, &control, now, port, frame);
                 false
             }
@@ -297,7 +298,7 @@ pub(super) fn relay(octets: &[u8]) {
                     Some(VsiFilter { mac, vid: vid(script)?, pcp: Pcp::new(script.octet()) })
                 });
                 let filters: Vec<_> = filters.collect();
-                control.open_vsi(key, VsiEntry { port, filters }).is_ok()
+                control.open_vsi(key, VsiEntry { port, filters, policy: Arc::default() }).is_ok()
             }
             6 => control.close_vsi(VsiKey(u32::from(script.octet() & 7))).is_some(),
             7 => {
@@ -305,7 +306,7 @@ pub(super) fn relay(octets: &[u8]) {
                 control.set_mode(mode(script.octet())).is_ok() || removed
             }
             _ => {
-                now += u32::from(script.octet());
+                now += Duration::from_secs(script.octet().into());
                 relay.fdb().sweep(now);
                 false
             }
@@ -322,7 +323,7 @@ pub(super) fn relay(octets: &[u8]) {
 }
 
 /// Copies are for other ports that are up, or back where that is allowed; without copies there is a reason.
-fn process(relay: &Relay, control: &Control, now: u32, ingress: PortId, frame: Frame) {
+fn process(relay: &Relay, control: &Control, now: Instant, ingress: PortId, frame: Frame<'_>) {
     let mut verdict = Verdict::new(LIMITS.ports);
     relay.process(&relay.load(), now, ingress, &frame, &mut verdict);
     assert_eq!(verdict.outcome() == Outcome::Forward, !verdict.copies().is_empty());

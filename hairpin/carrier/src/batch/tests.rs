@@ -40,6 +40,7 @@ fn a_noted_tag_goes_behind_the_addresses() {
     let summary = frame.summary();
     assert_eq!((summary.dst, summary.src), (MacAddr(2, 0, 0, 0, 0, 1), MacAddr(2, 0, 0, 0, 0, 2)));
     assert_eq!((summary.tag, summary.ethertype, summary.len), (frame.tag, EtherType(0x800), 18));
+    assert_eq!(summary.payload, [0x45, 0, 0, 9]);
     let moved = VnetHdr { hdr_len: 58, csum_start: 38, ..VNET };
     assert_eq!(sent(&frame, frame.tag), octets(moved, &[0x88, 0xa8, 0x60, 0x64, 8, 0]));
     assert_eq!(sent(&frame, None), bytes);
