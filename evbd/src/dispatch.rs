@@ -33,6 +33,10 @@ pub(crate) fn dispatch(port: &mut Port, now: Instant, frame: &[u8]) {
             None => port.ignored.other_destination += 1,
         },
         EtherType::ECP => {
+            if !port.link.is_up() {
+                port.ignored.link_down += 1;
+                return;
+            }
             let here = view.dst == mac::NEAREST_CUSTOMER_BRIDGE || port.mac() == Some(view.dst);
             let Some(edge) = port.edge.as_mut().filter(|_| here) else {
                 port.ignored.other_destination += 1;

@@ -75,6 +75,8 @@ pub(crate) struct Ignored {
     pub other_destination: u64,
     /// ECP of a subtype nobody here speaks, or with an unreadable header.
     pub other_ecp: u64,
+    /// ECP that came in while the link is not up: it raced the news of that.
+    pub link_down: u64,
     /// Of another EtherType.
     pub other_ethertype: u64,
     /// Probes of reflective relay that nobody here awaits: another station's, or a repetition.

@@ -212,8 +212,9 @@ pub(crate) fn announce(port: &mut Port, now: Instant) {
 /// VDP runs while the link is up and the peer says it is the other end of an EVB link [Q 40].
 pub(crate) fn offer_readiness(edge: &mut Edge, now: Instant, up: bool) {
     let agreed = edge.status.as_ref().is_some_and(Status::is_agreed);
-    if let Side::Station { vdp, .. } = &mut edge.side {
-        vdp.set_ready(now, up && agreed);
+    match &mut edge.side {
+        Side::Station { vdp, .. } => vdp.set_ready(now, up && agreed),
+        Side::Bridge { vdp, .. } => vdp.set_ready(up && agreed),
     }
 }
 
@@ -277,6 +278,7 @@ fn from_ecp(core: &mut Core, now: Instant, index: usize, output: ecp::Output) {
 fn from_station(core: &mut Core, now: Instant, index: usize, output: station::Output) {
     let event = match output {
         station::Output::Transmit(pdu) => return send_vdp(core, now, index, pdu),
+        station::Output::Held(_) | station::Output::Released(_) => return,
         station::Output::Event(event) => event,
     };
     let id = *subject_of(&event);
@@ -320,6 +322,7 @@ fn from_bridge(core: &mut Core, now: Instant, index: usize, output: bridge::Outp
         bridge::Output::Remove { id: vsi, .. } => {
             shut(core, id, &vsi);
         }
+        bridge::Output::Held(_) | bridge::Output::Released(_) => {}
         bridge::Output::Event(what) => {
             let port = port.interface.clone();
             core.tell(Event::BridgeVsi { port, what });

@@ -105,6 +105,8 @@ pub struct StationStats {
 pub struct BridgeStats {
     /// What was received.
     pub rx: ReceiveStats,
+    /// VDPDUs ignored because there is no EVB agreement with who sent them.
+    pub pdus_unagreed: u64,
     /// VDPDUs sent.
     pub tx_pdus: u64,
     /// Requests that were keep-alives.

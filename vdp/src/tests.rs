@@ -41,6 +41,12 @@ struct World {
     installed: Vec<(VsiId, FilterInfo)>,
 }
 
+fn bridge(timing: Timing) -> Bridge {
+    let mut bridge = Bridge::new(BridgeConfig::default(), timing);
+    bridge.set_ready(true);
+    bridge
+}
+
 impl World {
     fn new(fates: Vec<u8>, loss: u8) -> Self {
         let now = Instant::from_secs(10);
@@ -51,7 +57,7 @@ impl World {
         Self {
             now,
             station,
-            bridge: Bridge::new(BridgeConfig::default(), timing),
+            bridge: bridge(timing),
             links: [link(0xfffe), link(77)],
             frames: vec![],
             answers: vec![],
@@ -99,7 +105,7 @@ impl World {
                     station::Output::Event(StationEvent::Gone { id, .. }) => {
                         self.gates.retain(|(open, _)| *open != id)
                     }
-                    station::Output::Event(_) => {}
+                    station::Output::Held(_) | station::Output::Released(_) | station::Output::Event(_) => {}
                 }
             }
             while let Some(output) = self.bridge.poll_output() {
@@ -117,7 +123,7 @@ impl World {
                         self.installed.push((id, filter));
                     }
                     bridge::Output::Remove { id, .. } => self.installed.retain(|(held, _)| *held != id),
-                    bridge::Output::Event(_) => {}
+                    bridge::Output::Held(_) | bridge::Output::Released(_) | bridge::Output::Event(_) => {}
                 }
             }
             for (link, to) in [(0, End::Bridge), (1, End::Station)] {
@@ -173,7 +179,7 @@ impl World {
 
     /// The bridge starts anew: it knows nothing, and starts with the same ECP number as before.
     fn restart_bridge(&mut self) {
-        self.bridge = Bridge::new(BridgeConfig::default(), Timing::default());
+        self.bridge = bridge(Timing::default());
         self.links[1] = Link::new(Subtype::Vdp, Timing::default().ecp_params(), 77, self.now);
         self.links[0].forget_peer();
         self.installed.clear();

@@ -164,7 +164,7 @@ pub(super) fn vdp_station(octets: &[u8]) {
     let config = StationConfig { max_vsis: 3, replace: script.flag(), ..StationConfig::default() };
     let mut station = Station::new(config, Timing::default());
     let (mut now, mut ready, mut gates) = (START, false, Gates::default());
-    while let Some(step) = script.step(10) {
+    while let Some(step) = script.step(11) {
         match step {
             0 => station.handle_pdu(now, script.string()),
             1 => drop(station.command(now, request(script))),
@@ -188,6 +188,13 @@ pub(super) fn vdp_station(octets: &[u8]) {
                 ready = false;
                 station.set_ready(now, ready);
                 station.release_all(now);
+            }
+            9 => {
+                // kill -9: what is left is what was remembered.
+                station = Station::new(config, Timing::default());
+                ready = false;
+                gates.open.clear();
+                gates.wanted.values().for_each(|held| station.resume(now, held.clone()).unwrap());
             }
             _ => {
                 let request =
@@ -217,8 +224,9 @@ pub(super) fn vdp_station(octets: &[u8]) {
 pub(super) fn vdp_bridge(octets: &[u8]) {
     let script = &mut Script::new(octets);
     let mut bridge = Bridge::new(BridgeConfig { max_vsis: 3 }, Timing::default());
+    bridge.set_ready(true);
     let (mut now, mut gates) = (START, Gates::default());
-    while let Some(step) = script.step(9) {
+    while let Some(step) = script.step(12) {
         match step {
             0 => bridge.handle_pdu(now, script.string()),
             1 => bridge.handle_pdu(now, &pdu(ManagerId::legacy(1), association(script))),
@@ -237,6 +245,16 @@ pub(super) fn vdp_bridge(octets: &[u8]) {
             5 => bridge.withdraw(now, &id(script.octet()), bridge::Cause::Administrator),
             6 => bridge.set_timing(timing(script)),
             7 => bridge.release_all(now, bridge::Cause::PortReleased),
+            8 => bridge.set_ready(script.flag()),
+            9 => bridge.requery(now, &id(script.octet())),
+            10 => {
+                // kill -9: what is left is what was remembered.
+                bridge = Bridge::new(BridgeConfig { max_vsis: 3 }, Timing::default());
+                bridge.set_ready(script.flag());
+                gates.open.clear();
+                gates.queries.clear();
+                gates.held.values().for_each(|held| bridge.resume(now, held.clone()));
+            }
             _ => bridge.set_group_capable(script.flag()),
         }
         gates.follow_bridge(&mut bridge);
@@ -256,6 +274,10 @@ pub(super) fn vdp_bridge(octets: &[u8]) {
 #[derive(Default)]
 struct Gates {
     open: BTreeMap<VsiId, FilterInfo>,
+    /// What would survive a restart of the bridge.
+    held: BTreeMap<VsiId, bridge::Held>,
+    /// The same of the station.
+    wanted: BTreeMap<VsiId, station::Held>,
     /// The VDPDU sent last.
     sent: Bytes,
     queries: Vec<Query>,
@@ -266,6 +288,8 @@ impl Gates {
         for output in drained(|| station.poll_output()) {
             match output {
                 station::Output::Transmit(pdu) => self.transmitted(pdu),
+                station::Output::Held(held) => drop(self.wanted.insert(held.request.id, held)),
+                station::Output::Released(id) => drop(self.wanted.remove(&id)),
                 station::Output::Event(event) => {
                     serde_json::to_string(&event).unwrap();
                     match event {
@@ -283,6 +307,7 @@ impl Gates {
         }
         let confirmed = station.vsis().filter(|vsi| vsi.confirmed == Some(Command::Associate));
         assert!(confirmed.map(|vsi| (vsi.id, vsi.filter)).eq(self.open.clone()));
+        assert!(station.held().eq(self.wanted.values().cloned()));
         assert!(station.vsis().count() <= 3);
         // Every VSI moves by itself, but one that waits for the bridge.
         let moves =
@@ -301,9 +326,11 @@ impl Gates {
                         };
                         match (command, status) {
                             (Command::Associate, Status::Response(Verdict::SUCCESS)) => {
-                                assert!(self.open.contains_key(&id));
+                                assert!(self.open.contains_key(&id) && self.held.contains_key(&id));
                             }
-                            (Command::DeAssociate, _) => assert!(!self.open.contains_key(&id)),
+                            (Command::DeAssociate, _) => {
+                                assert!(!self.open.contains_key(&id) && !self.held.contains_key(&id));
+                            }
                             _ => {}
                         }
                     }
@@ -319,11 +346,14 @@ impl Gates {
                     self.open.insert(id, filter);
                 }
                 bridge::Output::Remove { id, filter, .. } => assert_eq!(self.open.remove(&id), Some(filter)),
+                bridge::Output::Held(held) => drop(self.held.insert(held.id, held)),
+                bridge::Output::Released(id) => drop(self.held.remove(&id)),
                 bridge::Output::Event(event) => drop(serde_json::to_string(&event).unwrap()),
             }
         }
         let confirmed = bridge.vsis().filter(|vsi| vsi.confirmed == Some(Command::Associate));
         assert!(confirmed.map(|vsi| (vsi.id, vsi.filter)).eq(self.open.clone()));
+        assert!(bridge.held().eq(self.held.values()));
         assert!(bridge.vsis().count() <= 3 && bridge.history().gone().count() <= vdp::History::GONE);
     }
 

@@ -13,15 +13,14 @@ use std::collections::VecDeque;
 
 use ether::Instant;
 
-use super::types::{Answer, BridgeConfig, BridgeEvent, Cause, Output, Query, VsiState, VsiView};
+use super::types::{Answer, BridgeConfig, BridgeEvent, Cause, Held, Output, Query, VsiState, VsiView};
 use crate::{
     error::ErrorCode,
-    filter::FilterInfo,
     history::History,
     stats::BridgeStats,
     timing::Timing,
     tlv::{Association, BadTlv, Command, Hints, Item, Status, Vdpdu, Verdict},
-    vsi::{ManagerId, TypeId, TypeVersion, VsiId},
+    vsi::{ManagerId, VsiId},
 };
 
 /// What the machines of all VSIs share.
@@ -30,23 +29,16 @@ pub(super) struct Shared {
     pub(super) config: BridgeConfig,
     pub(super) timing: Timing,
     pub(super) groups: bool,
+    /// The peer is the other end of an EVB link.
+    pub(super) ready: bool,
     pub(super) next_serial: u64,
     pub(super) outputs: VecDeque<Output>,
     pub(super) history: History,
     pub(super) stats: BridgeStats,
 }
 
-/// A command of the first three types.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Request {
-    pub(super) id: VsiId,
-    pub(super) manager: ManagerId,
-    pub(super) type_id: TypeId,
-    pub(super) version: TypeVersion,
-    pub(super) filter: FilterInfo,
-    pub(super) command: Command,
-    pub(super) hints: Hints,
-}
+/// A command of the first three types: what is held once it is granted.
+pub(super) type Request = Held;
 
 #[derive(Debug)]
 pub(super) struct Vsi {
@@ -54,6 +46,8 @@ pub(super) struct Vsi {
     state: State,
     /// operCmd, with what was granted.
     oper: Option<Request>,
+    /// Serial of the query that asks whether what is held is still permitted.
+    recheck: Option<u64>,
     last_error: Option<String>,
 }
 
@@ -79,6 +73,8 @@ pub(super) enum Event {
     Answer(u64, Answer),
     /// bridgeExit, for this reason.
     Withdraw(Cause),
+    /// Ask the type database whether what is held is still permitted.
+    Recheck,
     /// Time has passed.
     Timeout,
 }
@@ -109,7 +105,25 @@ impl Refusal {
 impl Vsi {
     /// In INIT, about to be given its first event.
     pub(super) const fn new(id: VsiId) -> Self {
-        Self { id, state: State::Released, oper: None, last_error: None }
+        Self { id, state: State::Released, oper: None, recheck: None, last_error: None }
+    }
+
+    /// As it was before a restart, the station having been heard just now.
+    pub(super) fn resumed(now: Instant, held: Held, shared: &mut Shared) -> Self {
+        let (id, command, filter) = (held.id, held.command, held.filter.clone());
+        shared.history.record(now, id, "resumed after a restart");
+        if command == Command::Associate {
+            shared.outputs.push_back(held.install());
+        }
+        shared.event(BridgeEvent::Resumed { id, command, filter });
+        let mut vsi = Self { oper: Some(held), ..Self::new(id) };
+        vsi.wait_station_cmd(now, shared);
+        vsi
+    }
+
+    /// What must survive a restart.
+    pub(super) const fn held(&self) -> Option<&Held> {
+        self.oper.as_ref()
     }
 
     pub(super) fn handle(&mut self, now: Instant, event: Event, shared: &mut Shared) {
@@ -146,10 +160,23 @@ impl Vsi {
                 self.decide(now, request, answer, shared);
                 self.go_on(now, next, shared);
             }
+            (State::WaitStationCmd { .. }, Event::Answer(of, answer)) if self.recheck == Some(of) => {
+                self.rechecked(now, answer, shared);
+            }
             (
                 State::Released | State::WaitStationCmd { .. } | State::BridgeProcess { .. },
                 Event::Answer(..),
             ) => shared.stats.stale_answers += 1,
+
+            (State::WaitStationCmd { .. }, Event::Recheck) => {
+                if let Some(oper) = &self.oper {
+                    let query = oper.query(shared.serial());
+                    self.recheck = Some(query.serial);
+                    shared.outputs.push_back(Output::Query(query));
+                }
+            }
+            // What is being decided is decided by the database as it is now.
+            (State::BridgeProcess { .. } | State::Released, Event::Recheck) => {}
 
             (State::BridgeProcess { .. } | State::WaitStationCmd { .. }, Event::Withdraw(cause)) => {
                 self.withdraw(now, cause, shared);
@@ -227,8 +254,8 @@ impl Vsi {
         if let Some(refusal) = refusal {
             return self.refuse(now, request, refusal, shared);
         }
-        let serial = shared.next_serial;
-        shared.next_serial = serial.wrapping_add(1);
+        let serial = shared.serial();
+        self.recheck = None;
         shared.history.record(now, self.id, format!("{} received", request.command.words()));
         shared.outputs.push_back(Output::Query(request.query(serial)));
         let deadline = now + shared.timing.resource_wait_delay();
@@ -255,6 +282,26 @@ impl Vsi {
             return self.succeed(now, Request { filter, ..request }, shared);
         };
         self.refuse(now, request, Refusal::new(ErrorCode::InvalidVidGroupOrMac, wrong), shared);
+    }
+
+    /// The type database was asked about what is held: it stands, with the profile as it is now, or it ends. A station
+    /// cannot be told other values of an association that stands, so these end it as well.
+    fn rechecked(&mut self, now: Instant, answer: Answer, shared: &mut Shared) {
+        self.recheck = None;
+        let Some(oper) = &self.oper else { return };
+        let line = match answer {
+            Answer::Accept { filter } if filter == oper.filter => {
+                shared.history.record(now, self.id, "its type has changed and still permits it");
+                if oper.command == Command::Associate {
+                    shared.outputs.push_back(oper.install());
+                }
+                return;
+            }
+            Answer::Accept { .. } => "its type has changed and assigns it other values".to_owned(),
+            Answer::Refuse { words, .. } => format!("its type has changed: {words}"),
+        };
+        shared.history.record(now, self.id, line);
+        self.withdraw(now, Cause::TypeWithdrawn, shared);
     }
 
     /// SUCCESS: the frames pass first, the answer follows.
@@ -395,6 +442,12 @@ impl Request {
 }
 
 impl Shared {
+    fn serial(&mut self) -> u64 {
+        let serial = self.next_serial;
+        self.next_serial = serial.wrapping_add(1);
+        serial
+    }
+
     /// Answers what names no VSI of the table and cannot be carried out.
     pub(super) fn refuse_malformed(&mut self, now: Instant, manager: ManagerId, bad: &BadTlv) {
         let Some(command) = bad.command else { return };

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use ether::Instant;
 
-pub use types::{Answer, BridgeConfig, BridgeEvent, Cause, Output, Query, VsiState, VsiView};
+pub use types::{Answer, BridgeConfig, BridgeEvent, Cause, Held, Output, Query, VsiState, VsiView};
 
 use self::machine::{Event, Request, Shared, Vsi};
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     schedule::Schedule,
     stats::BridgeStats,
     timing::Timing,
-    tlv::{Association, BadTlv, Item, Status},
+    tlv::{Association, BadTlv, Command, Item, Status},
     vsi::{ManagerId, VsiId},
 };
 
@@ -32,13 +32,14 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// A bridge without VSIs, groups not agreed on.
+    /// A bridge without VSIs that has not yet heard of a station, groups not agreed on.
     #[must_use]
     pub fn new(config: BridgeConfig, timing: Timing) -> Self {
         let shared = Shared {
             config,
             timing,
             groups: false,
+            ready: false,
             next_serial: 0,
             outputs: VecDeque::new(),
             history: History::default(),
@@ -52,6 +53,39 @@ impl Bridge {
         self.shared.timing = timing;
     }
 
+    /// Whether the station is there: EVB agreed and the link up. While it is not, what it commands is counted and
+    /// ignored; what is held stays until nothing is heard of it for toutKeepAlive (UNSURE-8).
+    pub fn set_ready(&mut self, ready: bool) {
+        self.shared.ready = ready;
+    }
+
+    /// Holds a VSI as it was held before a restart: its frames pass at once, and the station has toutKeepAlive to be
+    /// heard. Nothing happens if the VSI is here, or the table is full: then it is [`Output::Released`].
+    pub fn resume(&mut self, now: Instant, held: Held) {
+        let id = held.id;
+        if self.vsis.contains_key(&id) {
+            return;
+        }
+        if self.vsis.len() >= self.shared.config.max_vsis || held.command == Command::DeAssociate {
+            self.shared.stats.table_full += 1;
+            return self.shared.outputs.push_back(Output::Released(id));
+        }
+        let vsi = Vsi::resumed(now, held, &mut self.shared);
+        self.schedule.set(id, vsi.deadline());
+        self.vsis.insert(id, vsi);
+    }
+
+    /// The type of a VSI has changed: asks the VSI type database again, and withdraws the VSI with
+    /// [`Cause::TypeWithdrawn`] unless the answer is what it has. Nothing happens if it is not here.
+    pub fn requery(&mut self, now: Instant, id: &VsiId) {
+        self.step(now, *id, Event::Recheck);
+    }
+
+    /// What must survive a restart, in the order of the identifiers.
+    pub fn held(&self) -> impl Iterator<Item = &Held> {
+        self.vsis.values().filter_map(Vsi::held)
+    }
+
     /// Whether filters may name groups: both sides are capable. VSIs that name one already are not touched.
     pub fn set_group_capable(&mut self, groups: bool) {
         self.shared.groups = groups;
@@ -59,6 +93,10 @@ impl Bridge {
 
     /// Takes a VDPDU delivered by ECP, padding allowed. What cannot be used is counted, and answered where possible.
     pub fn handle_pdu(&mut self, now: Instant, payload: &[u8]) {
+        if !self.shared.ready {
+            self.shared.stats.pdus_unagreed += 1;
+            return;
+        }
         let Some(pdu) = self.shared.stats.rx.parse(payload) else { return };
         for item in pdu.items {
             match item {
@@ -164,7 +202,12 @@ impl Bridge {
     /// Runs the machine of `id`, which starts in INIT if it is not in the table and leaves the table in its end.
     fn step(&mut self, now: Instant, id: VsiId, event: Event) {
         let mut vsi = self.vsis.remove(&id).unwrap_or_else(|| Vsi::new(id));
+        let (before, place) = (vsi.held().cloned(), self.shared.outputs.len());
         vsi.handle(now, event, &mut self.shared);
+        if vsi.held() != before.as_ref() {
+            let change = vsi.held().map_or(Output::Released(id), |held| Output::Held(held.clone()));
+            self.shared.outputs.insert(place, change);
+        }
         self.schedule.set(id, vsi.deadline());
         if vsi.deadline().is_some() {
             self.vsis.insert(id, vsi);

@@ -14,6 +14,8 @@ use crate::{
     vsi::{TypeId, TypeVersion},
 };
 
+mod restart;
+
 const T0: Instant = Instant::from_secs(1000);
 /// resourceWaitDelay and toutKeepAlive of the defaults.
 const RESOURCES: Duration = Duration::from_micros(10_485_760);
@@ -69,8 +71,15 @@ fn decide(bridge: &mut Bridge, answer: Answer) {
     bridge.answer(T0, &id(), serial, answer);
 }
 
-fn drain(bridge: &mut Bridge) -> Vec<Output> {
+fn everything(bridge: &mut Bridge) -> Vec<Output> {
     std::iter::from_fn(|| bridge.poll_output()).collect()
+}
+
+/// All outputs but those that are about memory.
+fn drain(bridge: &mut Bridge) -> Vec<Output> {
+    let mut outputs = everything(bridge);
+    outputs.retain(|output| !matches!(output, Output::Held(_) | Output::Released(_)));
+    outputs
 }
 
 /// The outputs in short; of a PDU the type and the status octet.
@@ -79,9 +88,11 @@ fn said(bridge: &mut Bridge) -> String {
         Output::Transmit(pdu) => format!("tx {} {:02x}", pdu[18] >> 1, pdu[20]),
         Output::Query(query) => format!("query {:?}", query.command),
         Output::Install { .. } => "install".into(),
+        Output::Held(_) | Output::Released(_) => unreachable!(),
         Output::Remove { .. } => "remove".into(),
         Output::Event(BridgeEvent::PreAssociated { .. }) => "PreAssociated".into(),
         Output::Event(BridgeEvent::Associated { .. }) => "Associated".into(),
+        Output::Event(BridgeEvent::Resumed { .. }) => "Resumed".into(),
         Output::Event(BridgeEvent::Refused { kept, .. }) => {
             if kept { "Refused kept" } else { "Refused" }.into()
         }
@@ -95,7 +106,12 @@ fn state(bridge: &Bridge) -> String {
 }
 
 fn bridge() -> Bridge {
-    Bridge::new(BridgeConfig::default(), Timing::default())
+    ready(Bridge::new(BridgeConfig::default(), Timing::default()))
+}
+
+fn ready(mut bridge: Bridge) -> Bridge {
+    bridge.set_ready(true);
+    bridge
 }
 
 fn timeout(bridge: &mut Bridge) {
@@ -329,7 +345,7 @@ fn groups_once_agreed_on() {
 
 #[test]
 fn the_table_is_bounded() {
-    let mut bridge = Bridge::new(BridgeConfig { max_vsis: 1 }, Timing::default());
+    let mut bridge = ready(Bridge::new(BridgeConfig { max_vsis: 1 }, Timing::default()));
     send(&mut bridge, Command::Associate, &[asked()]);
     let other = |command| Association { id: VsiId::local([1; 16]), ..association(command, &[asked()]) };
     bridge.handle_pdu(T0, &pdu_of(vec![other(Command::Associate), other(Command::DeAssociate)]));
@@ -407,28 +423,41 @@ fn answers_as_lldpad_expects_them() {
     }
 }
 
+#[test]
+fn without_an_agreement_nothing_is_heard() {
+    let mut bridge = in_state("associated");
+    bridge.set_ready(false);
+    send(&mut bridge, Command::DeAssociate, &[granted()]);
+    assert_eq!((said(&mut bridge), state(&bridge)), (String::new(), "Confirmed Some(Associate)".into()));
+    assert_eq!(bridge.stats().pdus_unagreed, 1);
+}
+
 proptest! {
     /// Whatever comes in: what is installed is what is associated, every Remove follows an Install, and nobody panics.
     #[test]
     fn any_sequence(steps in proptest::collection::vec((0usize..TABLE.len(), 0u64..20), 0..60)) {
         let (mut bridge, mut now) = (bridge(), T0);
         let mut installed: Option<FilterInfo> = None;
+        let mut remembered: Option<Held> = None;
         for (step, wait) in steps {
             now += Duration::from_secs(wait);
             bridge.handle_timeout(now);
             TABLE[step].1(&mut bridge);
-            for output in drain(&mut bridge) {
+            for output in everything(&mut bridge) {
                 match output {
                     Output::Install { filter, .. } => {
                         prop_assert!(filter.is_resolved());
                         installed = Some(filter);
                     }
                     Output::Remove { filter, .. } => prop_assert_eq!(installed.take(), Some(filter)),
+                    Output::Held(held) => remembered = Some(held),
+                    Output::Released(_) => remembered = None,
                     Output::Transmit(_) | Output::Query(_) | Output::Event(_) => {}
                 }
             }
             let view = bridge.vsi(&id()).filter(|view| view.confirmed == Some(Command::Associate));
             prop_assert_eq!(&installed, &view.map(|view| view.filter));
+            prop_assert_eq!(remembered.as_ref(), bridge.held().next());
         }
     }
 

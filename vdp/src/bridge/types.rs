@@ -59,8 +59,33 @@ pub enum Output {
         /// Why.
         cause: Cause,
     },
+    /// Remember this in the place of what is remembered of the VSI: it must survive a restart. Comes before the answer
+    /// that promises it.
+    Held(Held),
+    /// Forget what is remembered of the VSI. Comes before frames stop and before the answer that says so.
+    Released(VsiId),
     /// Something worth telling.
     Event(BridgeEvent),
+}
+
+/// What a station was granted: what a bridge must know after a restart to hold the VSI as before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Which VSI.
+    pub id: VsiId,
+    /// The manager of its type.
+    pub manager: ManagerId,
+    /// Its type.
+    pub type_id: TypeId,
+    /// The edition of its type.
+    pub version: TypeVersion,
+    /// Its frames as granted.
+    pub filter: FilterInfo,
+    /// Which command was carried out; never a De-Associate.
+    pub command: Command,
+    /// What the station told of a migration.
+    #[serde(default)]
+    pub hints: Hints,
 }
 
 /// What a station asks for, to be decided by the VSI type database.
@@ -123,6 +148,15 @@ pub enum BridgeEvent {
     Associated {
         /// Which VSI.
         id: VsiId,
+        /// Its frames.
+        filter: FilterInfo,
+    },
+    /// It is held as before a restart.
+    Resumed {
+        /// Which VSI.
+        id: VsiId,
+        /// Which command had been carried out.
+        command: Command,
         /// Its frames.
         filter: FilterInfo,
     },

@@ -15,8 +15,9 @@ use std::{borrow::Cow, collections::VecDeque};
 use ether::Instant;
 
 use self::answer::deassociated;
-use super::types::{Cause, Output, StationConfig, StationEvent, VsiRequest, VsiState, VsiView};
+use super::types::{Cause, Held, Output, StationConfig, StationEvent, VsiRequest, VsiState, VsiView};
 use crate::{
+    filter::FilterInfo,
     history::History,
     stats::StationStats,
     timing::Timing,
@@ -65,8 +66,8 @@ enum State {
     Held,
     /// STATION_PROCESSING: `sent` awaits its answer; `asked` is the same before known VIDs were filled in.
     Processing { asked: VsiRequest, sent: VsiRequest, deadline: Instant },
-    /// WAIT_SYSTEM_CMD.
-    WaitSystemCmd { keep_alive: Instant },
+    /// WAIT_SYSTEM_CMD; `resumed` if the bridge has not been asked since a restart.
+    WaitSystemCmd { keep_alive: Instant, resumed: bool },
     /// TRANSMIT_KEEPALIVE.
     KeepAlive { deadline: Instant },
     /// TRANSMIT_DEASSOC, also for a De-Associate by command; `cause` is what END will give as reason.
@@ -106,6 +107,42 @@ impl Vsi {
             failures: 0,
             shown: request,
         }
+    }
+
+    /// As it was before a restart: `command` confirmed with `filter`.
+    pub(super) fn resumed(
+        now: Instant,
+        request: VsiRequest,
+        command: Command,
+        filter: FilterInfo,
+        shared: &mut Shared,
+    ) -> Self {
+        let id = request.id;
+        shared.history.record(now, id, "resumed after a restart");
+        shared.event(match command {
+            Command::Associate => StationEvent::Associated { id, filter: filter.clone() },
+            _ => StationEvent::PreAssociated { id, command, filter: filter.clone() },
+        });
+        let asked = VsiRequest { command, ..request.clone() };
+        let oper = Confirmed { current: VsiRequest { filter, ..asked.clone() }, asked };
+        let pending = (request.command != command).then(|| request.clone());
+        Self {
+            state: State::WaitSystemCmd {
+                keep_alive: now + shared.timing.reinit_keep_alive(),
+                resumed: true,
+            },
+            wanted: Some(request.clone()),
+            pending: pending.into_iter().collect(),
+            oper: Some(oper),
+            ..Self::new(request)
+        }
+    }
+
+    /// What must survive a restart: nothing, once the hypervisor wants the VSI no more.
+    pub(super) fn held(&self) -> Option<Held> {
+        let request = self.wanted.clone()?;
+        let confirmed = self.oper.as_ref().map(|oper| (oper.current.command, oper.current.filter.clone()));
+        Some(Held { request, confirmed })
     }
 
     pub(super) fn handle(&mut self, now: Instant, event: Event, shared: &mut Shared) {
@@ -170,6 +207,9 @@ impl Vsi {
             }
 
             (State::Held | State::BackOff { .. }, Event::Ready) => self.retry(now, shared),
+            (State::WaitSystemCmd { resumed: true, .. }, Event::Ready) if self.pending.is_empty() => {
+                self.send_keep_alive(now, shared);
+            }
             (State::WaitSystemCmd { .. }, Event::Ready) => self.take_pending(now, shared),
             (
                 State::Processing { .. } | State::KeepAlive { .. } | State::Deassociate { .. } | State::End,
@@ -213,7 +253,7 @@ impl Vsi {
             State::Processing { deadline, .. }
             | State::KeepAlive { deadline }
             | State::Deassociate { deadline, .. } => Some(*deadline),
-            State::WaitSystemCmd { keep_alive } => Some(*keep_alive),
+            State::WaitSystemCmd { keep_alive, .. } => Some(*keep_alive),
             State::BackOff { until } => Some(*until),
             State::Held | State::End => None,
         }
@@ -327,7 +367,8 @@ impl Vsi {
     }
 
     fn wait_system_cmd(&mut self, now: Instant, shared: &mut Shared) {
-        self.state = State::WaitSystemCmd { keep_alive: now + shared.timing.reinit_keep_alive() };
+        let keep_alive = now + shared.timing.reinit_keep_alive();
+        self.state = State::WaitSystemCmd { keep_alive, resumed: false };
         self.take_pending(now, shared);
     }
 

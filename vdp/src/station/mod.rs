@@ -10,7 +10,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use ether::Instant;
 
-pub use types::{Cause, CommandError, Output, StationConfig, StationEvent, VsiRequest, VsiState, VsiView};
+pub use types::{
+    Cause, CommandError, Held, Output, StationConfig, StationEvent, VsiRequest, VsiState, VsiView,
+};
 
 use self::machine::{Event, Shared, Vsi};
 use crate::{
@@ -98,6 +100,32 @@ impl Station {
         self.shared.history.record(now, id, format!("{} wanted", request.command.words()));
         self.step(now, id, Event::Command(request));
         Ok(())
+    }
+
+    /// Has a VSI as it was before a restart: what was confirmed counts as confirmed, so its gate opens at once, and is
+    /// asserted again as soon as the bridge is there; what was not is commanded again.
+    ///
+    /// # Errors
+    /// As [`Station::command`]; the VSI is [`Output::Released`] then.
+    pub fn resume(&mut self, now: Instant, held: Held) -> Result<(), CommandError> {
+        let id = held.request.id;
+        if self.vsis.contains_key(&id) {
+            return Ok(());
+        }
+        if self.vsis.len() >= self.shared.config.max_vsis {
+            self.shared.outputs.push_back(Output::Released(id));
+            return Err(CommandError::Full(self.vsis.len()));
+        }
+        let Some((command, filter)) = held.confirmed else { return self.command(now, held.request) };
+        let vsi = Vsi::resumed(now, held.request, command, filter, &mut self.shared);
+        self.schedule.set(id, vsi.deadline());
+        self.vsis.insert(id, vsi);
+        Ok(())
+    }
+
+    /// What must survive a restart, in the order of the identifiers.
+    pub fn held(&self) -> impl Iterator<Item = Held> {
+        self.vsis.values().filter_map(Vsi::held)
     }
 
     /// Takes a VDPDU delivered by ECP, padding allowed. What cannot be used is counted.
@@ -193,7 +221,12 @@ impl Station {
 
     fn step(&mut self, now: Instant, id: VsiId, event: Event) {
         let Some(vsi) = self.vsis.get_mut(&id) else { return };
+        let (before, place) = (vsi.held(), self.shared.outputs.len());
         vsi.handle(now, event, &mut self.shared);
+        let after = vsi.held();
+        if after != before {
+            self.shared.outputs.insert(place, after.map_or(Output::Released(id), Output::Held));
+        }
         self.schedule.set(id, vsi.deadline());
         if vsi.has_ended() {
             self.vsis.remove(&id);

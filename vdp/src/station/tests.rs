@@ -14,6 +14,9 @@ use crate::{
     vsi::{TypeId, TypeVersion},
 };
 
+mod changes;
+mod restart;
+
 const T0: Instant = Instant::from_secs(1000);
 /// respWaitDelay and reinitKeepAlive of the defaults.
 const RESP: Duration = Duration::from_micros(17_448_960);
@@ -64,8 +67,15 @@ fn withdrawal() -> Vec<u8> {
     pdu(Command::DeAssociate, Status::Request(Hints::default()), &[GRANTED()])
 }
 
-fn drain(station: &mut Station) -> Vec<Output> {
+fn everything(station: &mut Station) -> Vec<Output> {
     std::iter::from_fn(|| station.poll_output()).collect()
+}
+
+/// All outputs but those that are about memory.
+fn drain(station: &mut Station) -> Vec<Output> {
+    let mut outputs = everything(station);
+    outputs.retain(|output| !matches!(output, Output::Held(_) | Output::Released(_)));
+    outputs
 }
 
 /// The outputs in short.
@@ -80,6 +90,7 @@ fn said(station: &mut Station) -> String {
         Output::Event(StationEvent::Refused { cause, retry_at, .. }) => {
             format!("Refused {cause:?} {}", if retry_at.is_some() { "retry" } else { "-" })
         }
+        Output::Held(_) | Output::Released(_) => unreachable!(),
         Output::Event(StationEvent::Kept { error, .. }) => format!("Kept {error:?}"),
         Output::Event(StationEvent::Gone { cause, retry_at, .. }) => {
             format!("Gone {cause:?} {}", if retry_at.is_some() { "retry" } else { "-" })
@@ -295,7 +306,7 @@ fn returned_values_are_used_from_then_on() {
     drain(&mut station);
     // The De-Associate, too, names the VLAN, though the hypervisor does not know it.
     station.command(T0, request(Command::DeAssociate, &[entry(0, 0x33, 0, None)])).unwrap();
-    let Some(Output::Transmit(octets)) = station.poll_output() else { panic!() };
+    let Some(Output::Transmit(octets)) = drain(&mut station).pop() else { panic!() };
     assert!(
         matches!(&Vdpdu::parse(&octets).unwrap().items[0], Item::Association(a) if a.filter == Some(filter(&[GRANTED()])))
     );
@@ -352,158 +363,6 @@ fn a_null_vid_confirmed_is_an_error_5() {
 }
 
 #[test]
-fn pre_associate_then_associate() {
-    let mut station = ready();
-    for command in [Command::PreAssociate, Command::PreAssociateRr, Command::PreAssociate] {
-        station.command(T0, request(command, &[GRANTED()])).unwrap();
-        station.handle_pdu(T0, &success(command));
-        assert_eq!(said(&mut station), format!("tx {command:?}, PreAssociated"));
-    }
-    timeout(&mut station);
-    assert_eq!(said(&mut station), "tx PreAssociate");
-    station.handle_pdu(T0, &success(Command::PreAssociate));
-    // KEEP is for associations only.
-    station.command(T0, associate()).unwrap();
-    station.handle_pdu(T0, &answer(Command::Associate, true, false, 4));
-    let refused = "Refused { error: OtherFailure, hard: false } retry";
-    assert_eq!(said(&mut station), format!("tx Associate, Gone {refused}, Refused {refused}"));
-}
-
-#[test]
-fn no_way_back_to_pre_associated() {
-    let pre = || request(Command::PreAssociate, &[GRANTED()]);
-    for name in ["Processing", "Confirmed", "KeepAlive"] {
-        assert_eq!(in_state(name).command(T0, pre()), Err(CommandError::Downgrade), "{name}");
-    }
-    for name in ["Held", "Deassociating", "BackOff"] {
-        assert_eq!(in_state(name).command(T0, pre()), Ok(()), "{name}");
-    }
-}
-
-#[test]
-fn a_refused_modification_keeps_the_old_association() {
-    let mut station = associated();
-    let other = [entry(0, 0x33, 200, None)];
-    station.command(T0, request(Command::Associate, &other)).unwrap();
-    let status = Status::Response(Verdict { keep: true, hard: false, error: ErrorCode::OtherFailure });
-    station.handle_pdu(T0, &pdu(Command::Associate, status, &other));
-    assert_eq!(said(&mut station), "tx Associate, Kept OtherFailure");
-    let view = station.vsi(&id()).unwrap();
-    assert_eq!((view.confirmed, view.filter), (Some(Command::Associate), filter(&[GRANTED()])));
-    assert_eq!(station.stats().reverts, 1);
-    // When that is lost, it is what is asked for again, and with the VLAN open once more.
-    station.handle_pdu(T0, &withdrawal());
-    let at = timeout(&mut station);
-    assert_eq!(at, T0 + Duration::from_secs(1));
-    let outputs = drain(&mut station);
-    let Some(Output::Transmit(octets)) = outputs.last() else { panic!() };
-    assert!(
-        matches!(&Vdpdu::parse(octets).unwrap().items[0], Item::Association(a) if a.filter == Some(associate().filter))
-    );
-}
-
-#[test]
-fn a_modification_refused_for_good_loses_the_association() {
-    let mut station = associated();
-    let other = [entry(0, 0x33, 200, None)];
-    station.command(T0, request(Command::Associate, &other)).unwrap();
-    let status = Status::Response(Verdict { keep: false, hard: true, error: ErrorCode::OtherFailure });
-    station.handle_pdu(T0, &pdu(Command::DeAssociate, status, &other));
-    let refused = "Refused { error: OtherFailure, hard: true } retry";
-    assert_eq!(said(&mut station), format!("tx Associate, Gone {refused}, Refused {refused}"));
-    assert_eq!(station.poll_timeout(), Some(T0 + Duration::from_secs(300)));
-}
-
-#[test]
-fn replacing_instead_of_modifying() {
-    let config = StationConfig { replace: true, ..Default::default() };
-    let mut station = Station::new(config, Timing::default());
-    station.set_ready(T0, true);
-    station.command(T0, associate()).unwrap();
-    station.handle_pdu(T0, &success(Command::Associate));
-    drain(&mut station);
-    // The same again is no modification.
-    station.command(T0, associate()).unwrap();
-    station.handle_pdu(T0, &success(Command::Associate));
-    assert_eq!(said(&mut station), "tx Associate, Associated");
-    station.command(T0, request(Command::Associate, &[entry(0, 0x33, 200, None)])).unwrap();
-    assert_eq!(said(&mut station), "tx DeAssociate");
-    station.handle_pdu(T0, &success(Command::DeAssociate));
-    assert_eq!(said(&mut station), "Gone Replaced -, tx Associate");
-}
-
-#[test]
-fn commands_given_meanwhile() {
-    // The latest wins, but a De-Associate is not skipped.
-    let mut station = in_state("Processing");
-    station.command(T0, request(Command::Associate, &[entry(0, 0x33, 7, None)])).unwrap();
-    station.command(T0, request(Command::DeAssociate, &[GRANTED()])).unwrap();
-    station.command(T0, request(Command::Associate, &[entry(0, 0x33, 8, None)])).unwrap();
-    station.command(T0, request(Command::Associate, &[GRANTED()])).unwrap();
-    assert_eq!(said(&mut station), "");
-    station.handle_pdu(T0, &success(Command::Associate));
-    assert_eq!(said(&mut station), "Associated, tx DeAssociate");
-    station.handle_pdu(T0, &success(Command::DeAssociate));
-    assert_eq!(said(&mut station), "Gone Commanded -, tx Associate");
-    station.handle_pdu(T0, &success(Command::Associate));
-    assert_eq!((said(&mut station).as_str(), state(&station).as_str()), ("Associated", "Confirmed"));
-    // A De-Associate is sent even if the command before it was not answered.
-    let mut station = in_state("Processing");
-    station.command(T0, request(Command::DeAssociate, &[GRANTED()])).unwrap();
-    timeout(&mut station);
-    assert_eq!(said(&mut station), "Refused Timeout -, tx DeAssociate");
-    timeout(&mut station);
-    assert_eq!((said(&mut station).as_str(), state(&station).as_str()), ("Gone Commanded -", "gone"));
-}
-
-#[test]
-fn without_a_bridge() {
-    let mut station = associated();
-    station.set_ready(T0, false);
-    station.command(T0, request(Command::Associate, &[entry(0, 0x33, 200, None)])).unwrap();
-    assert_eq!((said(&mut station).as_str(), state(&station).as_str()), ("", "Confirmed"));
-    station.set_ready(T0, true);
-    assert_eq!(said(&mut station), "tx Associate");
-    // What is confirmed is de-associated even so; what is not known and cannot be asked is gone.
-    let mut station = associated();
-    station.set_ready(T0, false);
-    station.command(T0, request(Command::DeAssociate, &[GRANTED()])).unwrap();
-    assert_eq!(said(&mut station), "tx DeAssociate");
-    let mut station = Station::new(StationConfig::default(), Timing::default());
-    station.command(T0, request(Command::DeAssociate, &[GRANTED()])).unwrap();
-    assert_eq!((said(&mut station).as_str(), state(&station).as_str()), ("Gone Commanded -", "gone"));
-    // With a bridge it is asked about: it may hold the VSI from before our restart.
-    let mut station = ready();
-    station.command(T0, request(Command::DeAssociate, &[GRANTED()])).unwrap();
-    assert_eq!(said(&mut station), "tx DeAssociate");
-}
-
-#[test]
-fn retries_grow_and_stop_growing() {
-    let mut station = in_state("Processing");
-    let mut now = T0;
-    let mut waits = vec![];
-    for _ in 0..8 {
-        station.handle_pdu(now, &answer(Command::DeAssociate, false, false, 4));
-        let at = station.poll_timeout().unwrap();
-        waits.push((at - now).as_secs());
-        now = at;
-        station.handle_timeout(now);
-    }
-    assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30, 30]);
-    assert_eq!(station.vsi(&id()).unwrap().failures, 8);
-    // A new command starts from the shortest wait.
-    station.handle_pdu(now, &answer(Command::DeAssociate, false, false, 4));
-    station.command(now, associate()).unwrap();
-    station.handle_pdu(now, &answer(Command::DeAssociate, false, false, 4));
-    assert_eq!(station.poll_timeout(), Some(now + Duration::from_secs(1)));
-    station.handle_timeout(now + Duration::from_secs(1));
-    station.handle_pdu(now, &success(Command::Associate));
-    let view = station.vsi(&id()).unwrap();
-    assert_eq!((view.failures, view.last_error), (0, None));
-}
-
-#[test]
 fn a_stray_de_associate_of_other_values_is_ignored() {
     let mut station = associated();
     let mut other = request(Command::DeAssociate, &[GRANTED()]);
@@ -547,7 +406,7 @@ fn what_is_not_for_us() {
 fn ecp_failures_are_noted() {
     let mut station = ready();
     station.command(T0, associate()).unwrap();
-    let Some(Output::Transmit(octets)) = station.poll_output() else { panic!() };
+    let Some(Output::Transmit(octets)) = drain(&mut station).pop() else { panic!() };
     station.ecp_failed(T0, &octets);
     let last = station.vsi(&id()).unwrap().history.pop().unwrap();
     assert_eq!(last.what, "ECP gave up on the Associate: the bridge does not acknowledge");
@@ -581,6 +440,14 @@ fn several_tlvs_in_one_pdu() {
     assert_eq!(said(&mut station), "tx Associate, tx Associate, Associated, Associated");
 }
 
+#[test]
+fn a_keep_alive_answered_with_another_command_is_no_answer() {
+    let mut station = in_state("KeepAlive");
+    station.handle_pdu(T0, &success(Command::PreAssociate));
+    assert_eq!((said(&mut station), state(&station)), (String::new(), "KeepAlive".into()));
+    assert_eq!(station.stats().stale, 1);
+}
+
 proptest! {
     /// Whatever comes in, the gate is told apart cleanly: it opens only by a resolved Associate and shuts only when open
     /// or by command, and nobody panics.
@@ -588,12 +455,13 @@ proptest! {
     fn any_sequence(steps in proptest::collection::vec((0usize..TABLE.len(), 0u64..20), 0..60)) {
         let mut station = ready();
         let (mut now, mut open) = (T0, false);
+        let mut remembered: Option<Held> = None;
         station.command(now, associate()).unwrap();
         for (step, wait) in steps {
             now += Duration::from_secs(wait);
             station.handle_timeout(now);
             TABLE[step].1(&mut station);
-            for output in drain(&mut station) {
+            for output in everything(&mut station) {
                 match output {
                     Output::Event(StationEvent::Associated { filter, .. }) => {
                         prop_assert!(filter.is_resolved());
@@ -601,11 +469,14 @@ proptest! {
                     }
                     Output::Event(StationEvent::Gone { .. }) => open = false,
                     Output::Event(StationEvent::Kept { .. }) => prop_assert!(open),
+                    Output::Held(held) => remembered = Some(held),
+                    Output::Released(_) => remembered = None,
                     Output::Event(_) | Output::Transmit(_) => {}
                 }
             }
             let confirmed = station.vsi(&id()).and_then(|view| view.confirmed);
             prop_assert_eq!(open, confirmed == Some(Command::Associate));
+            prop_assert_eq!(&remembered, &station.held().next());
         }
     }
 }

@@ -86,6 +86,15 @@ impl VsiRequest {
     }
 }
 
+/// What a station must know after a restart to have the VSI as before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// What the hypervisor wants; never a De-Associate.
+    pub request: VsiRequest,
+    /// What the bridge has confirmed: which command, and the filter as it returned it.
+    pub confirmed: Option<(Command, FilterInfo)>,
+}
+
 /// Why a command was not taken. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
@@ -102,6 +111,10 @@ pub enum CommandError {
 pub enum Output {
     /// Send this VDPDU over ECP.
     Transmit(Bytes),
+    /// Remember this in the place of what is remembered of the VSI: it must survive a restart.
+    Held(Held),
+    /// Forget what is remembered of the VSI.
+    Released(VsiId),
     /// Something the data path and the hypervisor must know.
     Event(StationEvent),
 }
