@@ -3,8 +3,9 @@
 use ether::{Dei, EtherType, Pcp, Tag, Vid};
 
 use crate::{
-    port::PortId,
-    snapshot::{Row, Snapshot},
+    port::Role,
+    row::Row,
+    snapshot::{Snapshot, Static},
     switch::Frame,
     verdict::DropReason,
 };
@@ -15,8 +16,10 @@ pub(crate) struct Class {
     pub(crate) vid: Vid,
     pub(crate) pcp: Pcp,
     pub(crate) dei: Dei,
-    /// The port of the VSI that names the source in this VLAN.
-    pub(crate) owner: Option<PortId>,
+    /// The VSI that names the source in this VLAN, wherever it is.
+    pub(crate) owner: Option<Static>,
+    /// The VSI of this port whose frame it is.
+    pub(crate) vsi: Option<u32>,
 }
 
 /// A tag with a VLAN says it all; a priority tag keeps its priority and takes the port's VLAN; an untagged frame takes
@@ -29,9 +32,16 @@ pub(crate) fn classify(snapshot: &Snapshot, row: &Row, frame: &Frame<'_>) -> Res
     };
     let vid = vid.ok_or(DropReason::Untagged)?;
     let owner = snapshot.owner(frame.src, vid);
+    let named = owner.filter(|owner| owner.port == row.id);
+    let vlan = row.vlan(vid).filter(|_| row.role != Role::Uplink);
     let (pcp, dei) = priority.unwrap_or_else(|| {
-        let named = owner.filter(|owner| owner.port == row.id);
-        (named.map_or(row.pcp, |owner| owner.pcp), false)
+        let wild = vlan.map_or_else(Pcp::default, |vlan| vlan.pcp);
+        (named.map_or(wild, |owner| owner.pcp), false)
     });
-    Ok(Class { vid, pcp, dei, owner: owner.map(|owner| owner.port) })
+    let vsi = match (named, owner) {
+        (Some(named), _) => Some(named.vsi),
+        (None, None) => vlan.and_then(|vlan| vlan.wild),
+        (None, Some(_)) => None,
+    };
+    Ok(Class { vid, pcp, dei, owner, vsi: vsi.or_else(|| row.alone.filter(|_| !row.guard)) })
 }

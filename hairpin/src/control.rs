@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     policy::{Policy, PolicyError},
     port::{PortConfig, PortId, Role},
-    snapshot::{EdgeMode, PortPlan, RelayKind, Snapshot},
+    snapshot::{EdgeMode, PortPlan, RelayKind, Snapshot, VsiPlan},
     switch::Limits,
+    vsi::VsiState,
 };
 
 /// The daemon's name for a VSI.
@@ -71,9 +72,12 @@ pub enum ControlError {
     /// VLANs configured on a downlink, where only VSIs bring VLANs.
     #[error("port {0}: a downlink gets its VLANs from VSIs only")]
     DownlinkVlans(PortId),
-    /// `reflective` or `guard` on a port of an edge relay.
-    #[error("port {0}: reflection and guard are for bridge ports")]
+    /// `reflective`, `guard` or `takes_over` on a port of an edge relay.
+    #[error("port {0}: reflection, guard and taking over are for bridge ports")]
     NotBridgePort(PortId),
+    /// `takes_over` on a port with `guard`.
+    #[error("port {0}: sources are guarded there, so it cannot take addresses over")]
+    TakesOver(PortId),
     /// An edge mode for a bridge.
     #[error("a bridge has no edge mode")]
     NoMode,
@@ -102,16 +106,13 @@ pub enum ControlError {
         /// What is wrong.
         error: PolicyError,
     },
-    /// A policy the relay cannot carry out yet.
-    #[error("VSI {}: this version of the relay carries out no policy but the default", .0.0)]
-    Unsupported(VsiKey),
 }
 
 /// The model. It is edited freely; nothing happens to frames until a [`Control::snapshot`] is published.
 #[derive(Clone, Debug)]
 pub struct Control {
     kind: RelayKind,
-    port_limit: u16,
+    limits: Limits,
     ports: BTreeMap<PortId, Port>,
     vsis: BTreeMap<VsiKey, Vsi>,
     /// Grows with every edit whose order matters.
@@ -123,19 +124,22 @@ struct Port {
     config: PortConfig,
     /// When what was learnt here last became doubtful.
     epoch: u64,
+    /// When a VSI was last opened here, or the port came up.
+    open_epoch: u64,
 }
 
 #[derive(Clone, Debug)]
 struct Vsi {
     entry: VsiEntry,
     opened: u64,
+    state: Arc<VsiState>,
 }
 
 impl Control {
     /// A relay without ports.
     #[must_use]
     pub const fn new(kind: RelayKind, limits: &Limits) -> Self {
-        Self { kind, port_limit: limits.ports, ports: BTreeMap::new(), vsis: BTreeMap::new(), clock: 0 }
+        Self { kind, limits: *limits, ports: BTreeMap::new(), vsis: BTreeMap::new(), clock: 0 }
     }
 
     /// Which relay this is, and its mode.
@@ -164,16 +168,19 @@ impl Control {
     /// When the number, the role or a setting that needs another role is not possible.
     pub fn set_port(&mut self, config: PortConfig) -> Result<(), ControlError> {
         let id = config.id;
-        if id.0 >= self.port_limit {
-            return Err(ControlError::PortRange { port: id, limit: self.port_limit });
+        if id.0 >= self.limits.ports {
+            return Err(ControlError::PortRange { port: id, limit: self.limits.ports });
         }
         let old = self.ports.get(&id);
         let fits = matches!(self.kind, RelayKind::Bridge) == (config.role == Role::Bridge);
         if !fits || old.is_some_and(|old| old.config.role != config.role) {
             return Err(ControlError::Role(id));
         }
-        if config.role != Role::Bridge && (config.reflective || config.guard) {
+        if config.role != Role::Bridge && (config.reflective || config.guard || config.takes_over) {
             return Err(ControlError::NotBridgePort(id));
+        }
+        if config.takes_over && config.guard {
+            return Err(ControlError::TakesOver(id));
         }
         match config.role {
             Role::Uplink => {
@@ -189,8 +196,11 @@ impl Control {
             }
             Role::Downlink | Role::Bridge => {}
         }
-        let epoch = old.map_or(self.clock, |old| old.epoch);
-        self.ports.insert(id, Port { config, epoch });
+        let comes_up = config.up && old.is_none_or(|old| !old.config.up);
+        let (epoch, open_epoch) = old.map_or((self.clock, self.clock), |old| (old.epoch, old.open_epoch));
+        self.clock += u64::from(comes_up);
+        let open_epoch = if comes_up { self.clock } else { open_epoch };
+        self.ports.insert(id, Port { config, epoch, open_epoch });
         Ok(())
     }
 
@@ -214,7 +224,7 @@ impl Control {
     }
 
     /// Opens the gate for a VSI, or puts `entry` in the place of what was open under `key`; either way it is the one
-    /// opened last.
+    /// opened last, and has back at once what another port has taken over. Counters and rates go on where they were.
     ///
     /// # Errors
     /// When the port cannot have VSIs or the filters are not usable.
@@ -231,14 +241,18 @@ impl Control {
             return Err(ControlError::Address { vsi: key, mac });
         }
         entry.policy.check().map_err(|error| ControlError::Policy { vsi: key, error })?;
-        if *entry.policy != Policy::default() {
-            return Err(ControlError::Unsupported(key));
-        }
-        if self.vsis.get(&key).is_some_and(|old| old.entry != entry) {
+        let old = self.vsis.get(&key);
+        let state = old.map(|old| Arc::clone(&old.state)).unwrap_or_default();
+        let moved = old.is_some_and(|old| old.entry.port != entry.port || old.entry.filters != entry.filters);
+        if moved {
             self.close_vsi(key);
         }
+        state.reclaim();
         self.clock += 1;
-        self.vsis.insert(key, Vsi { entry, opened: self.clock });
+        if let Some(port) = self.ports.get_mut(&entry.port) {
+            port.open_epoch = self.clock;
+        }
+        self.vsis.insert(key, Vsi { entry, opened: self.clock, state });
         Ok(())
     }
 
@@ -261,10 +275,23 @@ impl Control {
     /// The tables workers need for the model as it is now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let mut vsis: Vec<&Vsi> = self.vsis.values().collect();
-        vsis.sort_unstable_by_key(|vsi| vsi.opened);
-        let entries: Vec<&VsiEntry> = vsis.into_iter().map(|vsi| &vsi.entry).collect();
-        let plans = self.ports.values().map(|port| PortPlan { config: &port.config, epoch: port.epoch });
-        Snapshot::build(self.kind, plans, &entries)
+        let mut vsis: Vec<(&VsiKey, &Vsi)> = self.vsis.iter().collect();
+        vsis.sort_unstable_by_key(|(_, vsi)| vsi.opened);
+        let vsis: Vec<VsiPlan<'_>> = vsis
+            .into_iter()
+            .map(|(key, vsi)| VsiPlan { key: *key, entry: &vsi.entry, state: &vsi.state })
+            .collect();
+        // Which of the epochs of a port it is matters only for as long as an answer to a query takes.
+        let low = |epoch: u64| u32::try_from(epoch & u64::from(u32::MAX)).unwrap_or(0);
+        let ports: Vec<PortPlan<'_>> = self
+            .ports
+            .values()
+            .map(|port| PortPlan {
+                config: &port.config,
+                epoch: port.epoch,
+                open_epoch: low(port.open_epoch),
+            })
+            .collect();
+        Snapshot::build(self.kind, &self.limits, &ports, &vsis)
     }
 }

@@ -1,4 +1,4 @@
-//! Step 6: the tag each copy leaves with [Q 6.9.2, 8.6.4].
+//! Step 8: the tag each copy leaves with [Q 6.9.2, 8.6.4].
 
 use ether::{EtherType, Tag};
 

@@ -1,8 +1,13 @@
 //! Learnt addresses: a bounded table shared by all workers without locks [Q 8.7, 8.8].
 //!
 //! The table is an array of buckets of [`WAYS`] slots; an address in a VLAN belongs to one bucket. When its bucket is
-//! full, it takes the place of the entry that has been silent longest. Entries silent for the ageing time are not
-//! found; [`Fdb::sweep`] takes them away. VSI addresses are not in here but in the snapshot: no frame can move them.
+//! full, it takes the place of the entry that has been silent longest among those of the port that has most in the whole
+//! table; but no port drives out those of a port that has less than itself. So who floods the table with addresses loses
+//! his own. Entries silent for the ageing time are not found; [`crate::Relay::sweep`] takes them away. VSI addresses are
+//! not in here but in the snapshot: no frame can move them.
+//!
+//! An address that moves more often than [`Limits::flap_moves`] times in [`Limits::flap_window`] stays where it is for
+//! [`Limits::flap_hold`]; the beginning of window or hold and the moves in it are in a third word of the slot.
 //!
 //! **Why a reader never gets a port that belongs to another key.** The key's 60 bits are scrambled by a bijection.
 //! Some of the result select the bucket, and the *rest* is stored together with the port in *one* atomic word. Who
@@ -20,16 +25,17 @@
 
 use std::{
     array,
-    sync::atomic::{
-        AtomicU32, AtomicU64,
-        Ordering::{AcqRel, Acquire, Relaxed},
-    },
+    sync::atomic::Ordering::{AcqRel, Acquire, Relaxed},
 };
 
 use ether::{Instant, MacAddr, Vid, mac};
 use serde::Serialize;
 
-use crate::{port::PortId, switch::Limits};
+use crate::{
+    port::PortId,
+    switch::Limits,
+    sync::{AtomicU32, AtomicU64},
+};
 
 /// Slots of a bucket; their entries fill one cache line.
 pub const WAYS: usize = 8;
@@ -57,6 +63,8 @@ pub struct FdbEntry {
     pub age: u32,
     /// Where the entry comes from.
     pub origin: Origin,
+    /// Moves within the window that decides whether it moves too often; more than [`Limits::flap_moves`]: it is held.
+    pub moves: u8,
 }
 
 /// An address in a VLAN: 48 and 12 bits.
@@ -86,10 +94,14 @@ pub(crate) enum Learnt {
     Known,
     /// It is a new entry.
     New,
-    /// It was on another port.
-    Moved,
+    /// It was on this other port.
+    Moved(PortId),
+    /// It stays on this other port: it has moved too often.
+    Held(PortId),
     /// The port has all the addresses it may.
     Full,
+    /// All who have a place have it rather than this port.
+    Crowded,
 }
 
 /// The table. Its size in entries is the limit asked for, rounded up to a power of two and to at least the number of
@@ -102,6 +114,7 @@ pub struct Fdb {
     bucket_bits: u32,
     port_bits: u32,
     ageing: u32,
+    flap: Flap,
     scramble: Scramble,
 }
 
@@ -116,6 +129,7 @@ impl Fdb {
             bucket_bits,
             port_bits,
             ageing: limits.fdb_ageing,
+            flap: Flap { moves: limits.flap_moves, window: limits.flap_window, hold: limits.flap_hold },
             scramble: Scramble { seed: limits.hash_seed },
         }
     }
@@ -150,7 +164,7 @@ impl Fdb {
         self.slots().filter_map(move |slot| {
             let word = slot.word.load(Acquire);
             let age = slot.age(now_secs);
-            (word != 0 && age < self.ageing).then(|| self.entry(slot.bucket, word, age))
+            (word != 0 && age < self.ageing).then(|| self.entry(&slot, word, age))
         })
     }
 
@@ -164,10 +178,20 @@ impl Fdb {
         self.retain(|entry| entry.vid != vid)
     }
 
-    /// Takes away what is aged at `now`; how many entries that were. Aged entries are not found anyway, but until
-    /// then they count towards [`Limits::downlink_addresses`]: to be called every few seconds.
-    pub fn sweep(&self, now: Instant) -> usize {
-        self.retain_at(secs(now), |entry| entry.age < self.ageing)
+    /// Takes away what is aged at `now` or fails `keep`; how many entries that were.
+    pub(crate) fn sweep(&self, now: Instant, keep: impl Fn(&FdbEntry) -> bool) -> usize {
+        self.retain_at(secs(now), |entry| entry.age < self.ageing && keep(entry))
+    }
+
+    /// Forgets `key`.
+    pub(crate) fn forget(&self, key: Key) {
+        let Some((bucket, rest)) = self.place(key) else { return };
+        for slot in bucket.slots(0) {
+            let word = slot.word.load(Acquire);
+            if word != 0 && self.rest(word) == rest {
+                self.clear(&slot, word);
+            }
+        }
     }
 
     /// Keeps only entries that pass `keep`, which does not look at ages; how many went.
@@ -190,36 +214,71 @@ impl Fdb {
         (0..ATTEMPTS).find_map(|_| self.attempt(key, port, now_secs, bound)).unwrap_or(Learnt::Known)
     }
 
+    /// What [`Fdb::learn`] would do, unless the bucket is full.
+    pub(crate) fn preview(&self, key: Key, port: PortId, now_secs: u32, bound: u32) -> Learnt {
+        let Some((bucket, rest)) = self.place(key) else { return Learnt::Known };
+        let found = bucket.slots(0).find_map(|slot| {
+            let word = slot.word.load(Acquire);
+            (word != 0 && self.rest(word) == rest).then(|| (self.port(word), slot))
+        });
+        match found {
+            Some((at, _)) if at == port => Learnt::Known,
+            _ if self.held(port) >= bound => Learnt::Full,
+            Some((at, slot)) if slot.age(now_secs) < self.ageing => {
+                if self.flap.judge(slot.flap.load(Relaxed), now_secs).0 {
+                    Learnt::Moved(at)
+                } else {
+                    Learnt::Held(at)
+                }
+            }
+            _ => Learnt::New,
+        }
+    }
+
     /// `None` if another worker changed the slot under us.
     fn attempt(&self, key: Key, port: PortId, now: u32, bound: u32) -> Option<Learnt> {
         let (bucket, rest) = self.place(key)?;
         let mut found = None;
-        let mut oldest: Option<(Slot<'_>, u64, u64)> = None;
         for slot in bucket.slots(0) {
             let word = slot.word.load(Acquire);
-            let age = if word == 0 { u64::MAX } else { u64::from(slot.age(now)) };
-            if word != 0 && self.rest(word) == rest {
-                if found.is_none() {
-                    found = Some((slot, word, age));
-                } else {
-                    self.clear(&slot, word);
-                }
-            } else if oldest.is_none_or(|(.., most)| age > most) {
-                oldest = Some((slot, word, age));
+            if word == 0 || self.rest(word) != rest {
+                continue;
+            }
+            if found.is_none() {
+                found = Some((slot, word));
+            } else {
+                self.clear(&slot, word);
             }
         }
-        let known = found.is_some();
-        let (slot, word, age) = found.or(oldest)?;
-        if known && self.port(word) == port {
+        let fresh = found.filter(|(slot, _)| slot.age(now) < self.ageing);
+        if let Some((slot, word)) = found
+            && self.port(word) == port
+        {
             if slot.seen.load(Relaxed) != now {
                 slot.seen.store(now, Relaxed);
             }
             return Some(Learnt::Known);
         }
+        let Some((slot, word)) = found.or_else(|| self.victim(bucket, port, now)) else {
+            return Some(Learnt::Crowded);
+        };
+        let mut flap = 0;
+        if fresh.is_some() {
+            let old = slot.flap.load(Relaxed);
+            let (moves, new) = self.flap.judge(old, now);
+            if !moves {
+                if new != old {
+                    slot.flap.store(new, Relaxed);
+                }
+                return Some(Learnt::Held(self.port(word)));
+            }
+            flap = new;
+        }
         if !self.reserve(port, bound) {
             return Some(Learnt::Full);
         }
         slot.seen.store(now, Relaxed);
+        slot.flap.store(flap, Relaxed);
         if slot.word.compare_exchange(word, self.word(rest, port), AcqRel, Relaxed).is_err() {
             self.release(port);
             return None;
@@ -227,16 +286,32 @@ impl Fdb {
         if word != 0 {
             self.release(self.port(word));
         }
-        Some(if known && age < u64::from(self.ageing) { Learnt::Moved } else { Learnt::New })
+        Some(if fresh.is_some() { Learnt::Moved(self.port(word)) } else { Learnt::New })
+    }
+
+    /// The slot a new entry of `port` takes, and what is in it: an empty or aged one, else the oldest of the port that
+    /// has most, unless `port` has more.
+    fn victim<'a>(&self, bucket: &'a Bucket, port: PortId, now: u32) -> Option<(Slot<'a>, u64)> {
+        let mut best: Option<(Slot<'_>, u64, (u32, u32))> = None;
+        for slot in bucket.slots(0) {
+            let word = slot.word.load(Acquire);
+            let age = slot.age(now);
+            if word == 0 || age >= self.ageing {
+                return Some((slot, word));
+            }
+            let rank = (self.held(self.port(word)), age);
+            if best.is_none_or(|(.., most)| rank > most) {
+                best = Some((slot, word, rank));
+            }
+        }
+        best.filter(|(.., (held, _))| *held >= self.held(port)).map(|(slot, word, _)| (slot, word))
     }
 
     fn retain_at(&self, now_secs: u32, keep: impl Fn(&FdbEntry) -> bool) -> usize {
         self.slots()
             .filter(|slot| {
                 let word = slot.word.load(Acquire);
-                word != 0
-                    && !keep(&self.entry(slot.bucket, word, slot.age(now_secs)))
-                    && self.clear(slot, word)
+                word != 0 && !keep(&self.entry(slot, word, slot.age(now_secs))) && self.clear(slot, word)
             })
             .count()
     }
@@ -277,10 +352,11 @@ impl Fdb {
         Some((self.buckets.get(number)?, scrambled >> self.bucket_bits))
     }
 
-    fn entry(&self, bucket: u64, word: u64, age: u32) -> FdbEntry {
-        let key = self.scramble.undo(self.rest(word) << self.bucket_bits | bucket);
+    fn entry(&self, slot: &Slot<'_>, word: u64, age: u32) -> FdbEntry {
+        let key = self.scramble.undo(self.rest(word) << self.bucket_bits | slot.bucket);
         let (mac, vid) = Key(key).parts();
-        FdbEntry { mac, vid, port: self.port(word), age, origin: Origin::Learned }
+        let moves = Flap::moves(slot.flap.load(Relaxed));
+        FdbEntry { mac, vid, port: self.port(word), age, origin: Origin::Learned, moves }
     }
 
     fn word(&self, rest: u64, port: PortId) -> u64 {
@@ -304,6 +380,8 @@ struct Bucket {
     words: [AtomicU64; WAYS],
     /// Seconds.
     seen: [AtomicU32; WAYS],
+    /// As [`Flap`] reads it.
+    flap: [AtomicU32; WAYS],
 }
 
 #[derive(Clone, Copy)]
@@ -311,6 +389,7 @@ struct Slot<'a> {
     bucket: u64,
     word: &'a AtomicU64,
     seen: &'a AtomicU32,
+    flap: &'a AtomicU32,
 }
 
 impl Bucket {
@@ -318,11 +397,13 @@ impl Bucket {
         Self {
             words: array::from_fn(|_| AtomicU64::default()),
             seen: array::from_fn(|_| AtomicU32::default()),
+            flap: array::from_fn(|_| AtomicU32::default()),
         }
     }
 
     fn slots(&self, bucket: u64) -> impl Iterator<Item = Slot<'_>> {
-        self.words.iter().zip(&self.seen).map(move |(word, seen)| Slot { bucket, word, seen })
+        let times = self.seen.iter().zip(&self.flap);
+        self.words.iter().zip(times).map(move |(word, (seen, flap))| Slot { bucket, word, seen, flap })
     }
 }
 
@@ -331,6 +412,44 @@ impl Slot<'_> {
     fn age(&self, now: u32) -> u32 {
         now.saturating_sub(self.seen.load(Relaxed))
     }
+}
+
+/// When an address has moved too often. A word has the moves in its upper eight bits and the low 24 bits of the second
+/// in which they began, or the hold did.
+#[derive(Clone, Copy, Debug)]
+struct Flap {
+    /// 0: never.
+    moves: u8,
+    window: u32,
+    hold: u32,
+}
+
+impl Flap {
+    /// Whether the address may move, and the word after that.
+    fn judge(self, word: u32, now: u32) -> (bool, u32) {
+        let (moves, began) = (Self::moves(word), word & Self::TIME);
+        let since = now.wrapping_sub(began) & Self::TIME;
+        let now = now & Self::TIME;
+        let pack = |moves: u8, began: u32| u32::from(moves) << 24 | began;
+        if self.moves == 0 {
+            return (true, 0);
+        }
+        match moves {
+            held if held > self.moves && since < self.hold => (false, word),
+            held if held > self.moves => (true, pack(1, now)),
+            0 => (true, pack(1, now)),
+            _ if since >= self.window => (true, pack(1, now)),
+            last if last == self.moves => (false, pack(last.saturating_add(1), now)),
+            moves => (true, pack(moves + 1, began)),
+        }
+    }
+
+    fn moves(word: u32) -> u8 {
+        let [moves, ..] = word.to_be_bytes();
+        moves
+    }
+
+    const TIME: u32 = 0xff_ffff;
 }
 
 /// Seconds since the origin; wraps after 136 years.

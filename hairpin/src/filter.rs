@@ -5,8 +5,11 @@ use ether::{EtherType, MacAddr, mac};
 use crate::{
     classify::Class,
     port::{PortId, Role},
-    snapshot::{Row, Snapshot},
-    switch::Frame,
+    recent::MoveKind,
+    row::Row,
+    snapshot::{Snapshot, Static},
+    switch::{Context, Frame},
+    trace::{Step, Watch},
     verdict::{DropReason, Outcome, PuntReason},
 };
 
@@ -20,13 +23,18 @@ pub(crate) fn admit(snapshot: &Snapshot, ingress: PortId) -> Result<&Row, DropRe
     }
 }
 
-/// A frame to a reserved address is the daemon's and nobody else's; a guest has no business there.
-pub(crate) fn reserved(row: &Row) -> Result<Outcome, DropReason> {
+/// A frame to a reserved address is the daemon's, if it listens to that one, or nobody's; a guest has no business there.
+pub(crate) fn reserved(row: &Row, dst: MacAddr) -> Result<Outcome, DropReason> {
     match row.role {
-        Role::Uplink | Role::Bridge => Ok(Outcome::Punt(PuntReason::Reserved)),
         Role::Downlink => Err(DropReason::ReservedFromGuest),
+        Role::Uplink | Role::Bridge if HEARD.contains(&dst) => Ok(Outcome::Punt(PuntReason::Reserved)),
+        Role::Uplink | Role::Bridge => Err(DropReason::Reserved),
     }
 }
+
+/// The reserved addresses the daemon listens to; the others are of protocols that end at the interface, as pause
+/// frames and link aggregation do.
+const HEARD: [MacAddr; 3] = [mac::NEAREST_CUSTOMER_BRIDGE, mac::NEAREST_NON_TPMR_BRIDGE, mac::NEAREST_BRIDGE];
 
 /// A probe of reflective relay is between a station and its bridge: no VM gets one, none may send one. Whether it came
 /// back is seen by the control socket of the uplink. To a bridge it is a frame like any other.
@@ -44,8 +52,15 @@ pub(crate) fn probe(row: &Row, frame: &Frame<'_>) -> Result<(), DropReason> {
 /// The source must be a station's, the port a member of the VLAN, and a VSI's address must come from its port. Where
 /// sources are guarded, an address no VSI names passes only if a VSI of the port admits any in that VLAN.
 ///
-/// On the uplink the source is not judged here: what is ours there came back, which is for the next step.
-pub(crate) fn filter(row: &Row, src: MacAddr, class: &Class) -> Result<(), DropReason> {
+/// On the uplink the source is not judged here: what is ours there came back, which is for a later step. On a port that
+/// takes over, a VSI's address is one of a VM that has left: where it is now is noted.
+pub(crate) fn filter(
+    cx: &Context<'_>,
+    row: &Row,
+    src: MacAddr,
+    class: &Class,
+    watch: &mut impl Watch,
+) -> Result<(), DropReason> {
     if !mac::is_station(src) {
         return Err(DropReason::BadSource);
     }
@@ -54,9 +69,46 @@ pub(crate) fn filter(row: &Row, src: MacAddr, class: &Class) -> Result<(), DropR
     }
     match class.owner {
         _ if row.role == Role::Uplink => Ok(()),
-        Some(owner) if owner == row.id => Ok(()),
+        Some(owner) if owner.port == row.id => {
+            reclaim(cx, row, owner, src, class, watch);
+            Ok(())
+        }
+        Some(owner) if row.takes_over => {
+            take_over(cx, row, owner, src, class, watch);
+            Ok(())
+        }
         Some(_) => Err(DropReason::StaticMoved),
         None if row.guard && !row.anyone.contains(class.vid) => Err(DropReason::SourceGuard),
         None => Ok(()),
+    }
+}
+
+/// The VM is behind `row` now: its frames follow it.
+fn take_over(
+    cx: &Context<'_>,
+    row: &Row,
+    owner: Static,
+    src: MacAddr,
+    class: &Class,
+    watch: &mut impl Watch,
+) {
+    let Some(vsi) = cx.snapshot.vsi(owner.vsi) else { return };
+    watch.note(|| Step::TakeOver { vsi: vsi.key });
+    if cx.live {
+        let from = vsi.state.taken_by().unwrap_or(owner.port);
+        if vsi.state.take_over(row.id) {
+            cx.moved(MoveKind::TakenOver, src, class.vid, from, row.id);
+        }
+    }
+}
+
+/// The VM speaks on its own port: what another had taken over comes back.
+fn reclaim(cx: &Context<'_>, row: &Row, owner: Static, src: MacAddr, class: &Class, watch: &mut impl Watch) {
+    let Some(vsi) = cx.snapshot.vsi(owner.vsi).filter(|vsi| vsi.state.taken_by().is_some()) else { return };
+    watch.note(|| Step::Reclaim { vsi: vsi.key });
+    if cx.live
+        && let Some(from) = vsi.state.reclaim()
+    {
+        cx.moved(MoveKind::Reclaimed, src, class.vid, from, row.id);
     }
 }

@@ -1,4 +1,4 @@
-//! Step 4: the ports a frame could go to, its own included [Q 8.6.3, 8.8].
+//! Step 5: the ports a frame could go to, its own included [Q 8.6.3, 8.8].
 //!
 //! | from | known unicast | group | unknown unicast |
 //! |---|---|---|---|
@@ -6,66 +6,85 @@
 //! | downlink, VEB | its port | members | uplink, and downlinks that learn |
 //! | downlink, any other mode | uplink | uplink | uplink |
 //! | uplink | its port | downlinks | downlinks that learn |
-//! | uplink, passthru | downlinks | downlinks | downlinks |
+//! | uplink, passthru or direct | downlinks | downlinks | downlinks |
 //!
 //! A downlink that learns has a VSI that names no address: who is behind it is known only once he has spoken. Where
-//! all addresses are known, an unknown one cannot be local.
+//! all addresses are known, an unknown one cannot be local. What is flooded counts for the limits of the port it came
+//! in on.
 
 use ether::{MacAddr, Vid, mac};
 
 use crate::{
     port::{PortId, Role},
-    snapshot::{EdgeMode, Member, RelayKind, Row},
+    row::Row,
+    snapshot::{EdgeMode, Member, RelayKind},
     switch::Context,
-    verdict::Copy,
+    trace::{Step, TargetKind, Watch},
+    verdict::{Copy, DropReason},
 };
 
-/// What the destination turned out to be.
+/// Where a frame could go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
-    /// One port's.
-    Known,
-    /// A group.
-    Group,
-    /// A station's, who knows where.
-    Unknown,
+pub(crate) struct Target {
+    pub(crate) kind: TargetKind,
+    /// The VSI that names the destination, if it is where it should be.
+    pub(crate) vsi: Option<u32>,
 }
 
 /// Fills `copies`, without tags.
-pub(crate) fn spread(
-    context: &Context<'_>,
-    row: &Row,
-    dst: MacAddr,
-    vid: Vid,
-    copies: &mut Vec<Copy>,
-) -> Target {
-    let kind = context.snapshot.kind();
-    if row.role == Role::Downlink && kind != RelayKind::Edge(EdgeMode::Veb) {
-        flood(context, vid, copies, |member| member.role == Role::Uplink);
-        return if mac::is_group(dst) { Target::Group } else { Target::Unknown };
+pub(crate) fn spread(cx: &Context<'_>, row: &Row, dst: MacAddr, vid: Vid, copies: &mut Vec<Copy>) -> Target {
+    let group = match dst {
+        _ if dst.is_broadcast() => Some(TargetKind::Broadcast),
+        _ if mac::is_group(dst) => Some(TargetKind::Multicast),
+        _ => None,
+    };
+    let target = |kind| Target { kind, vsi: None };
+    if row.role == Role::Downlink && cx.snapshot.kind() != RelayKind::Edge(EdgeMode::Veb) {
+        flood(cx, vid, copies, |member| member.role == Role::Uplink);
+        return target(group.unwrap_or(TargetKind::OneWay));
     }
-    if row.role == Role::Uplink && kind == RelayKind::Edge(EdgeMode::Passthru) {
-        flood(context, vid, copies, |member| member.role == Role::Downlink);
-        return Target::Group;
+    if row.role == Role::Uplink && cx.snapshot.one_way() {
+        flood(cx, vid, copies, |member| member.role == Role::Downlink);
+        return target(group.unwrap_or(TargetKind::OneWay));
     }
-    if mac::is_group(dst) {
-        flood(context, vid, copies, |_| true);
-        return Target::Group;
+    if let Some(kind) = group {
+        flood(cx, vid, copies, |_| true);
+        return target(kind);
     }
-    if let Some(port) = context.locate(dst, vid) {
-        if context.snapshot.reaches(port, vid) {
+    if let Some((port, vsi)) = cx.locate(dst, vid) {
+        if cx.snapshot.reaches(port, vid) {
             copies.push(to(port));
         }
-        return Target::Known;
+        return Target { kind: TargetKind::Known, vsi };
     }
-    flood(context, vid, copies, |member| member.learns || member.role != Role::Downlink);
-    Target::Unknown
+    flood(cx, vid, copies, |member| member.learns || member.role != Role::Downlink);
+    target(TargetKind::Unknown)
 }
 
-fn flood(context: &Context<'_>, vid: Vid, copies: &mut Vec<Copy>, takes: impl Fn(&Member) -> bool) {
-    copies.extend(
-        context.snapshot.members(vid).iter().filter(|member| takes(member)).map(|member| to(member.port)),
-    );
+/// Whether the port may flood one more frame of this kind now.
+pub(crate) fn limit(
+    cx: &Context<'_>,
+    row: &Row,
+    target: TargetKind,
+    watch: &mut impl Watch,
+) -> Result<(), DropReason> {
+    let Some(storm) = &row.storm else { return Ok(()) };
+    let (fill, at, reason) = match target {
+        TargetKind::Broadcast => (storm.broadcast, 0, DropReason::BroadcastStorm),
+        TargetKind::Multicast => (storm.multicast, 1, DropReason::MulticastStorm),
+        TargetKind::Unknown => (storm.unknown, 2, DropReason::UnknownStorm),
+        TargetKind::Known | TargetKind::OneWay => return Ok(()),
+    };
+    let bucket = cx.storms.get(row.id.index()).and_then(|buckets| buckets.get(at));
+    let (Some(fill), Some(bucket)) = (fill, bucket) else { return Ok(()) };
+    let passes = if cx.live { bucket.take(fill, cx.now, 1) } else { bucket.has(fill, cx.now) };
+    watch.note(|| Step::Storm { target, passes });
+    if passes { Ok(()) } else { Err(reason) }
+}
+
+fn flood(cx: &Context<'_>, vid: Vid, copies: &mut Vec<Copy>, takes: impl Fn(&Member) -> bool) {
+    copies
+        .extend(cx.snapshot.members(vid).iter().filter(|member| takes(member)).map(|member| to(member.port)));
 }
 
 fn to(port: PortId) -> Copy {

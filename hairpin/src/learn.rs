@@ -1,4 +1,4 @@
-//! Step 3: what a frame's source teaches [Q 8.7].
+//! Step 4: what a frame's source teaches [Q 8.7].
 //!
 //! Bridge ports learn. Downlinks learn only where a VSI names no address, and no more than they may. The uplink never
 //! learns: a source seen there may be one of our own, reflected, and learning would move it away from its VM. Such a
@@ -10,40 +10,71 @@ use crate::{
     classify::Class,
     fdb::{Key, Learnt},
     port::{PortId, Role},
-    snapshot::{EdgeMode, RelayKind, Row},
+    recent::MoveKind,
+    row::Row,
+    snapshot::{EdgeMode, RelayKind},
     switch::Context,
+    trace::{LearnResult, Step, Watch},
     verdict::DropReason,
 };
 
 /// The downlink that sent the frame in the first place, if it came back by the uplink and may go on to others.
 pub(crate) fn learn(
-    context: &Context<'_>,
+    cx: &Context<'_>,
     row: &Row,
     src: MacAddr,
     class: &Class,
+    watch: &mut impl Watch,
 ) -> Result<Option<PortId>, DropReason> {
-    let bound = match row.role {
-        Role::Uplink => return echo(context, src, class),
-        // Where sources are not judged they teach nothing: the only such downlink gets everything anyway.
-        Role::Downlink if !row.guard => return Ok(None),
-        Role::Downlink => context.limits.downlink_addresses,
-        Role::Bridge => u32::MAX,
+    if row.role == Role::Uplink {
+        let sender = echo(cx, src, class)?;
+        if let Some(sender) = sender {
+            watch.note(|| Step::Echo { sender });
+        }
+        return Ok(sender);
+    }
+    // Where everything goes one way there is nothing to learn.
+    if class.owner.is_some() || row.role == Role::Downlink && cx.snapshot.one_way() {
+        watch.note(|| Step::Learn { result: LearnResult::Nothing });
+        return Ok(None);
+    }
+    let (key, fdb) = (Key::new(src, class.vid), cx.fdb);
+    let learnt = if cx.live {
+        fdb.learn(key, row.id, cx.secs, row.bound)
+    } else {
+        fdb.preview(key, row.id, cx.secs, row.bound)
     };
-    if class.owner.is_none() {
-        match context.fdb.learn(Key::new(src, class.vid), row.id, context.secs, bound) {
-            Learnt::Full => return Err(DropReason::LearnLimit),
-            Learnt::Moved => context.stats.moved(row.id),
-            Learnt::Known | Learnt::New => {}
+    let result = match learnt {
+        Learnt::Full => return Err(DropReason::LearnLimit),
+        Learnt::Known => LearnResult::Known,
+        Learnt::New => LearnResult::New,
+        Learnt::Moved(from) => LearnResult::Moved(from),
+        Learnt::Held(at) => LearnResult::Held(at),
+        Learnt::Crowded => LearnResult::Crowded,
+    };
+    watch.note(|| Step::Learn { result });
+    if cx.live {
+        match result {
+            LearnResult::Moved(from) => {
+                cx.stats.moved(row.id);
+                cx.moved(MoveKind::Moved, src, class.vid, from, row.id);
+            }
+            LearnResult::Held(at) => {
+                cx.stats.held(row.id);
+                cx.moved(MoveKind::Held, src, class.vid, at, row.id);
+            }
+            LearnResult::Crowded => cx.stats.crowded(row.id),
+            LearnResult::Nothing | LearnResult::Known | LearnResult::New => {}
         }
     }
     Ok(None)
 }
 
-fn echo(context: &Context<'_>, src: MacAddr, class: &Class) -> Result<Option<PortId>, DropReason> {
-    let sender = class.owner.or_else(|| context.learnt(src, class.vid));
-    match (sender, context.snapshot.kind()) {
+fn echo(cx: &Context<'_>, src: MacAddr, class: &Class) -> Result<Option<PortId>, DropReason> {
+    let sender = class.owner.map(|owner| owner.port).or_else(|| cx.learnt(src, class.vid));
+    match (sender, cx.snapshot.kind()) {
         (Some(port), RelayKind::Edge(mode)) if mode != EdgeMode::Vepa => {
-            context.stats.echo(port);
+            cx.count(|stats| stats.echo(port));
             Err(DropReason::Echo)
         }
         (sender, _) => Ok(sender),

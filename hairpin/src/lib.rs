@@ -3,29 +3,44 @@
 //! No I/O, no clock, no protocol. [`control::Control`] is the model the daemon edits; it builds immutable
 //! [`snapshot::Snapshot`]s. Workers call [`switch::Relay::process`] with one of them, a frame and the time, and
 //! get a [`verdict::Verdict`]: where copies go, or why none does. One function per step, one file per step:
-//! classify → filter → learn → fdb or flood → reflect → egress → verdict. Nothing on that path allocates or locks.
+//! classify → filter → police → learn → fdb or flood → reflect → groups → police → egress → verdict. Nothing on that
+//! path allocates or locks. [`switch::Relay::trace`] goes the same way and tells each step.
 
 pub mod control;
 pub mod fdb;
 pub mod policy;
 pub mod port;
+pub mod recent;
 pub mod snapshot;
 pub mod stats;
 pub mod switch;
+pub mod trace;
 pub mod verdict;
 
+mod acl;
+mod bucket;
 mod classify;
 mod egress;
 mod filter;
 mod flood;
+mod groups;
+mod l3;
 mod learn;
+mod police;
 mod reflect;
+mod row;
+mod snoop;
+mod sync;
+mod vsi;
 
 pub use control::{Control, ControlError, VsiEntry, VsiFilter, VsiKey};
 pub use fdb::{Fdb, FdbEntry, Origin};
 pub use policy::Policy;
-pub use port::{PortConfig, PortId, Role};
+pub use port::{PortConfig, PortId, Role, Storm};
+pub use recent::{Move, MoveKind, RecentDrop};
 pub use snapshot::{EdgeMode, RelayKind, Snapshot};
 pub use stats::{PortCounters, Stats};
 pub use switch::{Frame, Limits, Relay};
-pub use verdict::{Copy, DropReason, Outcome, PuntReason, Verdict};
+pub use trace::{Step, Trace};
+pub use verdict::{Copy, Direction, DropReason, MirrorCopy, MirrorTarget, Outcome, PuntReason, Verdict};
+pub use vsi::VsiCounters;

@@ -58,8 +58,25 @@ pub struct PortConfig {
     pub reflective: bool,
     /// Only the (address, VLAN) pairs of associated VSIs may enter; bridge ports only.
     pub guard: bool,
+    /// A frame from a VSI's address that comes in here moves that address here until its VSI speaks again: for LAN ports
+    /// behind which VMs may have migrated to. Bridge ports without guard only.
+    pub takes_over: bool,
+    /// What may be flooded of what comes in here.
+    pub storm: Storm,
     /// Frames may come and go.
     pub up: bool,
+}
+
+/// Limits on flooding, each in frames per second; a tenth of a second's frames, at least 16, may come at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Storm {
+    /// Broadcasts.
+    pub broadcast: Option<u32>,
+    /// Frames to other groups.
+    pub multicast: Option<u32>,
+    /// Frames to stations nobody knows the port of.
+    pub unknown: Option<u32>,
 }
 
 impl PortConfig {
@@ -75,6 +92,8 @@ impl PortConfig {
             tagged: BTreeSet::new(),
             reflective: false,
             guard: false,
+            takes_over: false,
+            storm: Storm { broadcast: None, multicast: None, unknown: None },
             up: true,
         }
     }
@@ -107,8 +126,32 @@ impl VidSet {
         }
     }
 
+    pub(crate) fn contains_all(&self, other: &Self) -> bool {
+        self.0.iter().zip(other.0).all(|(mine, others)| others & !mine == 0)
+    }
+
     pub(crate) fn contains(&self, vid: Vid) -> bool {
         self.0.get(vid.index() / 64).is_some_and(|word| word >> (vid.index() % 64) & 1 == 1)
+    }
+}
+
+impl VidSet {
+    pub(crate) fn extend(&mut self, other: &Self) {
+        for (mine, others) in self.0.iter_mut().zip(other.0) {
+            *mine |= others;
+        }
+    }
+
+    /// Its members, ascending.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Vid> {
+        (0_u16..).zip(self.0).flat_map(|(at, word)| {
+            let mut left = word;
+            std::iter::from_fn(move || {
+                let bit = u16::try_from(left.trailing_zeros()).ok().filter(|_| left != 0)?;
+                left &= left - 1;
+                Vid::new(at * 64 + bit)
+            })
+        })
     }
 }
 
@@ -124,7 +167,7 @@ impl FromIterator<Vid> for VidSet {
 
 impl fmt::Debug for VidSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries((1..4095).filter_map(Vid::new).filter(|vid| self.contains(*vid))).finish()
+        f.debug_set().entries(self.iter()).finish()
     }
 }
 

@@ -1,17 +1,24 @@
 //! What workers read: the relay's configuration compiled into tables, never changed once built [Q 8.8].
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
+    sync::Arc,
 };
 
 use ether::{MacAddr, Pcp, Vid};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    control::{VsiEntry, VsiFilter},
+    bucket::Fill,
+    control::{VsiEntry, VsiFilter, VsiKey},
     fdb::{FdbEntry, Key, Origin},
+    policy::{MirrorTo, Policy},
     port::{PortConfig, PortId, Role, VidSet},
+    row::Row,
+    switch::Limits,
+    verdict::{Direction, MirrorTarget},
+    vsi::VsiState,
 };
 
 /// How an edge relay joins its VMs [Q 40].
@@ -30,6 +37,9 @@ pub enum EdgeMode {
     /// One VM owns the uplink: whatever comes goes to it, whatever it sends leaves, whoever it names as source. VLANs
     /// are held to. Made for one downlink; several would each get everything.
     Passthru,
+    /// One VSI alone on the uplink, no relay in between: as [`EdgeMode::Passthru`], but the VM is held to its VSI's
+    /// addresses.
+    Direct,
 }
 
 /// Which relay this is.
@@ -51,28 +61,20 @@ pub struct Snapshot {
     /// By VID: the ports that are up and members.
     members: Box<[Box<[Member]>]>,
     statics: HashMap<Key, Static, BuildHasherDefault<KeyHasher>>,
+    /// In order of opening.
+    vsis: Box<[VsiRow]>,
 }
 
-/// A port as the relay needs it.
+/// A VSI as the relay needs it.
 #[derive(Clone, Debug)]
-pub(crate) struct Row {
-    pub(crate) id: PortId,
-    pub(crate) role: Role,
-    pub(crate) up: bool,
-    pub(crate) reflective: bool,
-    /// Sources are limited to what VSIs name.
-    pub(crate) guard: bool,
-    /// At least one VSI is open, or the port needs none.
-    pub(crate) open: bool,
-    /// VLAN of frames without one.
-    pub(crate) pvid: Option<Vid>,
-    /// Priority of untagged frames whose source no VSI names.
-    pub(crate) pcp: Pcp,
-    pub(crate) members: VidSet,
-    pub(crate) untagged: VidSet,
-    /// VLANs in which a VSI of the port names no address.
-    pub(crate) anyone: VidSet,
-    epoch: u64,
+pub(crate) struct VsiRow {
+    pub(crate) key: VsiKey,
+    pub(crate) port: PortId,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) ingress: Option<Fill>,
+    pub(crate) egress: Option<Fill>,
+    mirror: Option<MirrorTarget>,
+    pub(crate) state: Arc<VsiState>,
 }
 
 /// A port to flood to.
@@ -90,57 +92,69 @@ pub(crate) struct Static {
     pub(crate) port: PortId,
     /// Priority of untagged frames from it.
     pub(crate) pcp: Pcp,
+    pub(crate) vsi: u32,
 }
 
 /// A port as control hands it in.
 pub(crate) struct PortPlan<'a> {
     pub(crate) config: &'a PortConfig,
+    /// When what was learnt here last became doubtful.
     pub(crate) epoch: u64,
+    /// When the last VSI was opened here, or the port came up.
+    pub(crate) open_epoch: u32,
+}
+
+/// A VSI as control hands it in.
+pub(crate) struct VsiPlan<'a> {
+    pub(crate) key: VsiKey,
+    pub(crate) entry: &'a VsiEntry,
+    pub(crate) state: &'a Arc<VsiState>,
 }
 
 impl Default for Snapshot {
     fn default() -> Self {
-        Self::build(RelayKind::Bridge, [], &[])
+        Self::build(RelayKind::Bridge, &Limits::default(), &[], &[])
     }
 }
 
 impl Snapshot {
-    /// Compiles ports and `vsis`, the VSI opened last at the end.
-    pub(crate) fn build<'a>(
+    /// Compiles `ports` and `vsis`, the VSI opened last at the end.
+    pub(crate) fn build(
         kind: RelayKind,
-        ports: impl IntoIterator<Item = PortPlan<'a>>,
-        vsis: &[&VsiEntry],
+        limits: &Limits,
+        ports: &[PortPlan<'_>],
+        vsis: &[VsiPlan<'_>],
     ) -> Self {
-        let mut rows: Vec<Option<Row>> = Vec::new();
-        let mut members: Vec<Vec<Member>> = vec![Vec::new(); Vid::TABLE];
-        for PortPlan { config, epoch } in ports {
-            let filters: Vec<&VsiFilter> = match config.role {
-                Role::Uplink => vsis.iter().flat_map(|vsi| &vsi.filters).collect(),
-                Role::Downlink | Role::Bridge => {
-                    vsis.iter().filter(|vsi| vsi.port == config.id).flat_map(|vsi| &vsi.filters).collect()
+        let size = ports.iter().map(|port| port.config.id.index() + 1).max().unwrap_or(0);
+        let mut filters: Vec<Vec<(u32, &VsiFilter)>> = vec![Vec::new(); size];
+        let count = vsis.iter().map(|vsi| vsi.entry.filters.len()).sum();
+        let mut statics = HashMap::with_capacity_and_hasher(count, BuildHasherDefault::default());
+        let mut all = VidSet::default();
+        for (vsi, VsiPlan { entry, .. }) in (0..).zip(vsis) {
+            for filter in &entry.filters {
+                all.insert(filter.vid);
+                if let Some(port) = filters.get_mut(entry.port.index()) {
+                    port.push((vsi, filter));
                 }
-            };
-            let mut vids: BTreeSet<Vid> = filters.iter().map(|filter| filter.vid).collect();
-            let row = Row::new(kind, config, epoch, &filters, &vids);
-            vids.extend(config.tagged.iter().chain(&config.untagged));
-            for vid in vids.into_iter().filter(|_| row.up) {
-                if let Some(list) = members.get_mut(vid.index()) {
-                    let learns = row.role == Role::Downlink && row.anyone.contains(vid);
-                    list.push(Member { port: row.id, role: row.role, learns });
+                if let Some(mac) = filter.mac {
+                    let entry = Static { port: entry.port, pcp: filter.pcp.unwrap_or_default(), vsi };
+                    statics.insert(Key::new(mac, filter.vid), entry);
                 }
-            }
-            rows.resize(rows.len().max(row.id.index() + 1), None);
-            if let Some(slot) = rows.get_mut(config.id.index()) {
-                *slot = Some(row);
             }
         }
-        let mut statics = HashMap::default();
-        for vsi in vsis {
-            for VsiFilter { mac, vid, pcp } in &vsi.filters {
-                if let Some(mac) = mac {
-                    let entry = Static { port: vsi.port, pcp: pcp.unwrap_or_default() };
-                    statics.insert(Key::new(*mac, *vid), entry);
+        let mut rows: Vec<Option<Row>> = vec![None; size];
+        let mut members: Vec<Vec<Member>> = vec![Vec::new(); Vid::TABLE];
+        for (plan, id) in ports.iter().map(|plan| (plan, plan.config.id)) {
+            let filters = filters.get(id.index()).map(Vec::as_slice).unwrap_or_default();
+            let row = Row::new(kind, limits, plan, filters, vsis, &all);
+            for vid in row.members.iter().filter(|_| row.up) {
+                if let Some(list) = members.get_mut(vid.index()) {
+                    let learns = row.role == Role::Downlink && row.anyone.contains(vid);
+                    list.push(Member { port: id, role: row.role, learns });
                 }
+            }
+            if let Some(slot) = rows.get_mut(id.index()) {
+                *slot = Some(row);
             }
         }
         Self {
@@ -148,6 +162,7 @@ impl Snapshot {
             rows: rows.into(),
             members: members.into_iter().map(Vec::into_boxed_slice).collect(),
             statics,
+            vsis: vsis.iter().map(|vsi| VsiRow::new(vsi, ports)).collect(),
         }
     }
 
@@ -161,12 +176,26 @@ impl Snapshot {
     pub fn statics(&self) -> impl Iterator<Item = FdbEntry> {
         self.statics.iter().map(|(key, entry)| {
             let (mac, vid) = key.parts();
-            FdbEntry { mac, vid, port: entry.port, age: 0, origin: Origin::Static }
+            FdbEntry { mac, vid, port: entry.port, age: 0, origin: Origin::Static, moves: 0 }
         })
+    }
+
+    /// Whether what downlinks send leaves by the uplink and what comes there goes to all downlinks.
+    pub(crate) const fn one_way(&self) -> bool {
+        matches!(self.kind, RelayKind::Edge(EdgeMode::Passthru | EdgeMode::Direct))
     }
 
     pub(crate) fn row(&self, port: PortId) -> Option<&Row> {
         self.rows.get(port.index())?.as_ref()
+    }
+
+    pub(crate) fn vsi(&self, at: u32) -> Option<&VsiRow> {
+        self.vsis.get(usize::try_from(at).ok()?)
+    }
+
+    /// The VSI of this name; slow.
+    pub(crate) fn by_key(&self, key: VsiKey) -> Option<&VsiRow> {
+        self.vsis.iter().find(|vsi| vsi.key == key)
     }
 
     /// The ports that are up and members of `vid`.
@@ -198,40 +227,59 @@ impl Snapshot {
         })
     }
 
+    /// Whether a learnt entry may be what it is.
+    pub(crate) fn knows(&self, entry: &FdbEntry) -> bool {
+        self.learns(entry.port, entry.vid) && self.owner(entry.mac, entry.vid).is_none()
+    }
+
     /// Whether what was learnt on `port` under `old` still holds.
     pub(crate) fn continues(&self, old: &Self, port: PortId) -> bool {
         self.row(port).map(|row| row.epoch) == old.row(port).map(|row| row.epoch)
     }
+
+    /// Whether whatever could be learnt on `port` under `old` may stay.
+    pub(crate) fn keeps(&self, old: &Self, port: PortId) -> bool {
+        match (self.row(port), old.row(port)) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(new), Some(old)) => new.keeps(old),
+        }
+    }
+
+    /// The addresses VSIs name that none named under `old`.
+    pub(crate) fn newly_named<'a>(&'a self, old: &'a Self) -> impl Iterator<Item = Key> + 'a {
+        self.statics.keys().copied().filter(|key| !old.statics.contains_key(key))
+    }
 }
 
-impl Row {
-    /// `filters` and their VLANs are what VSIs add to the port.
-    fn new(
-        kind: RelayKind,
-        config: &PortConfig,
-        epoch: u64,
-        filters: &[&VsiFilter],
-        vids: &BTreeSet<Vid>,
-    ) -> Self {
-        let downlink = config.role == Role::Downlink;
-        let passthru = kind == RelayKind::Edge(EdgeMode::Passthru);
-        let single = vids.first().copied().filter(|_| downlink && vids.len() == 1);
-        let anyone = || filters.iter().filter(|filter| filter.mac.is_none());
+impl VsiRow {
+    fn new(plan: &VsiPlan<'_>, ports: &[PortPlan<'_>]) -> Self {
+        let VsiEntry { port, policy, .. } = plan.entry;
+        let mirror = policy.mirror.as_ref().and_then(|mirror| match &mirror.to {
+            MirrorTo::Capture(id) => Some(MirrorTarget::Capture(*id)),
+            MirrorTo::Port(name) => {
+                let named = ports.iter().map(|plan| plan.config).find(|config| config.name == *name)?;
+                (named.up && named.id != *port).then_some(MirrorTarget::Port(named.id))
+            }
+        });
         Self {
-            id: config.id,
-            role: config.role,
-            up: config.up,
-            reflective: config.reflective,
-            guard: config.guard || downlink && !passthru,
-            open: !downlink || !filters.is_empty(),
-            pvid: single.or(config.pvid),
-            pcp: anyone().next_back().filter(|_| downlink).and_then(|filter| filter.pcp).unwrap_or_default(),
-            members: vids.iter().chain(&config.untagged).chain(&config.tagged).copied().collect(),
-            untagged: single.iter().chain(&config.untagged).copied().collect(),
-            // Nothing needs to be learnt where everything goes one way.
-            anyone: anyone().filter(|_| !passthru).map(|filter| filter.vid).collect(),
-            epoch,
+            key: plan.key,
+            port: *port,
+            policy: Arc::clone(policy),
+            ingress: policy.ingress_rate.map(Fill::octets),
+            egress: policy.egress_rate.map(Fill::octets),
+            mirror,
+            state: Arc::clone(plan.state),
         }
+    }
+
+    /// Where frames that pass this way are mirrored to.
+    pub(crate) fn mirror_of(&self, direction: Direction) -> Option<MirrorTarget> {
+        let asked = self.policy.mirror.as_ref().is_some_and(|mirror| match direction {
+            Direction::Ingress => mirror.ingress,
+            Direction::Egress => mirror.egress,
+        });
+        self.mirror.filter(|_| asked)
     }
 }
 

@@ -3,16 +3,14 @@
 //! They add up: `rx_frames` = `forwarded` + `punted` + the sum of `drops`. `tx_*` count copies, as the carrier
 //! reports them.
 
-use std::{
-    array,
-    collections::BTreeMap,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-};
+use std::{array, collections::BTreeMap, sync::atomic::Ordering::Relaxed};
 
 use serde::Serialize;
 
 use crate::{
     port::PortId,
+    recent::{RecentDrop, Ring},
+    sync::AtomicU64,
     verdict::{DropReason, Outcome},
 };
 
@@ -55,10 +53,27 @@ impl Stats {
             reflected: row.reflected.load(Relaxed),
             echoes: row.echoes.load(Relaxed),
             moves: row.moves.load(Relaxed),
+            held: row.held.load(Relaxed),
+            crowded: row.crowded.load(Relaxed),
+            withheld: row.withheld.load(Relaxed),
             tx_frames: row.tx_frames.load(Relaxed),
             tx_bytes: row.tx_bytes.load(Relaxed),
             tx_drops: row.tx_drops.load(Relaxed),
         })
+    }
+
+    /// The last drops of frames that came in on `port`, oldest first.
+    #[must_use]
+    pub fn recent(&self, port: PortId) -> Vec<RecentDrop> {
+        let records = self.rows.get(port.index()).map(|row| row.recent.records()).unwrap_or_default();
+        records.into_iter().map(|(_, record)| record).collect()
+    }
+
+    /// Keeps a drop in mind.
+    pub(crate) fn dropped(&self, record: &RecentDrop) {
+        if let Some(row) = self.rows.get(record.port.index()) {
+            row.recent.push(record);
+        }
     }
 
     /// Counts one frame of `octets` octets that came in on `port`, and what became of it.
@@ -96,6 +111,27 @@ impl Stats {
             row.moves.fetch_add(1, Relaxed);
         }
     }
+
+    /// Counts a learnt address that spoke on `port` and stays elsewhere.
+    pub(crate) fn held(&self, port: PortId) {
+        if let Some(row) = self.rows.get(port.index()) {
+            row.held.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Counts a source of `port` there was no room for.
+    pub(crate) fn crowded(&self, port: PortId) {
+        if let Some(row) = self.rows.get(port.index()) {
+            row.crowded.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Counts copies of `port`'s frames that nobody listens to.
+    pub(crate) fn withheld(&self, port: PortId, copies: usize) {
+        if let Some(row) = self.rows.get(port.index()).filter(|_| copies > 0) {
+            row.withheld.fetch_add(u64::try_from(copies).unwrap_or(0), Relaxed);
+        }
+    }
 }
 
 /// The counters of one port, as shown.
@@ -117,6 +153,12 @@ pub struct PortCounters {
     pub echoes: u64,
     /// Learnt addresses that moved to this port from another.
     pub moves: u64,
+    /// Frames of learnt addresses that spoke here and stay on another port, for they have moved too often.
+    pub held: u64,
+    /// Frames whose source found no room in the address table, where this port holds more than its share.
+    pub crowded: u64,
+    /// Copies of this port's group frames that were withheld from ports where nobody listens.
+    pub withheld: u64,
     /// Copies sent.
     pub tx_frames: u64,
     /// Their octets, outermost tag not included.
@@ -144,10 +186,14 @@ struct Row {
     reflected: AtomicU64,
     echoes: AtomicU64,
     moves: AtomicU64,
+    held: AtomicU64,
+    crowded: AtomicU64,
+    withheld: AtomicU64,
     tx_frames: AtomicU64,
     tx_bytes: AtomicU64,
     tx_drops: AtomicU64,
     drops: [AtomicU64; DropReason::COUNT],
+    recent: Ring<16>,
 }
 
 impl Default for Row {
@@ -160,10 +206,14 @@ impl Default for Row {
             reflected: AtomicU64::default(),
             echoes: AtomicU64::default(),
             moves: AtomicU64::default(),
+            held: AtomicU64::default(),
+            crowded: AtomicU64::default(),
+            withheld: AtomicU64::default(),
             tx_frames: AtomicU64::default(),
             tx_bytes: AtomicU64::default(),
             tx_drops: AtomicU64::default(),
             drops: array::from_fn(|_| AtomicU64::default()),
+            recent: Ring::default(),
         }
     }
 }

@@ -9,14 +9,23 @@ use arc_swap::{ArcSwap, Cache, Guard};
 use ether::{EtherType, Instant, MacAddr, Tag, Vid, mac};
 
 use crate::{
-    classify, egress,
+    bucket::Bucket,
+    classify::{self, Class},
+    control::VsiKey,
+    egress,
     fdb::{self, Fdb, FdbEntry, Key},
-    filter, flood, learn,
+    filter, flood,
+    groups::{self, Groups, Noted},
+    learn, police,
     port::PortId,
+    recent::{Move, MoveKind, RecentDrop, Ring},
     reflect,
+    row::Row,
     snapshot::Snapshot,
     stats::Stats,
+    trace::{Step, Trace, Watch},
     verdict::{DropReason, Outcome, Verdict},
+    vsi::VsiCounters,
 };
 
 /// What bounds a relay; fixed when it is made.
@@ -32,11 +41,38 @@ pub struct Limits {
     pub downlink_addresses: u32,
     /// Any number, best a random one: makes it hard to choose addresses that push others out of the table.
     pub hash_seed: u64,
+    /// Moves of a learnt address within the window before it is held; at most 254. 0: it may always move.
+    pub flap_moves: u8,
+    /// Seconds in which they count.
+    pub flap_window: u32,
+    /// Seconds for which it is held.
+    pub flap_hold: u32,
+    /// Whether group frames go only where listeners are; see [`crate::policy::GroupFilter`].
+    pub snooping: bool,
+    /// Listeners, routers and queries remembered, of all ports and VLANs; one port has at most an eighth. Where there is
+    /// no room a port gets every group.
+    pub groups: u32,
+}
+
+impl Limits {
+    /// What a relay has that nobody asked to be otherwise.
+    pub const DEFAULT: Self = Self {
+        ports: 1024,
+        fdb_entries: 65_536,
+        fdb_ageing: 300,
+        downlink_addresses: 256,
+        hash_seed: 0,
+        flap_moves: 5,
+        flap_window: 10,
+        flap_hold: 30,
+        snooping: true,
+        groups: 65_536,
+    };
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { ports: 1024, fdb_entries: 65_536, fdb_ageing: 300, downlink_addresses: 256, hash_seed: 0 }
+        Self::DEFAULT
     }
 }
 
@@ -53,7 +89,8 @@ pub struct Frame<'a> {
     pub ethertype: EtherType,
     /// Octets of the frame without that tag and without check sequence.
     pub len: u32,
-    /// What follows that EtherType, as far as it is at hand: up to 128 octets are looked at.
+    /// What follows that EtherType, best all of it: rules look for ports behind the headers of IP, snooping reads IGMP and
+    /// MLD. A rule takes what is missing for hidden.
     pub payload: &'a [u8],
 }
 
@@ -63,7 +100,10 @@ pub struct Relay {
     limits: Limits,
     snapshot: ArcSwap<Snapshot>,
     fdb: Fdb,
+    groups: Groups,
+    storms: Box<[[Bucket; 3]]>,
     stats: Stats,
+    moves: Ring<64>,
 }
 
 impl Relay {
@@ -74,7 +114,10 @@ impl Relay {
             limits,
             snapshot: ArcSwap::from_pointee(Snapshot::default()),
             fdb: Fdb::new(&limits),
+            groups: Groups::new(&limits),
+            storms: (0..limits.ports).map(|_| Default::default()).collect(),
             stats: Stats::new(limits.ports),
+            moves: Ring::default(),
         }
     }
 
@@ -98,15 +141,32 @@ impl Relay {
 
     /// Puts `snapshot` in force for every frame whose processing starts from here on, and forgets learnt addresses
     /// that have no place in it: those a VSI now names, and those of ports that went away, went down, left the VLAN
-    /// or had a VSI closed.
+    /// or had a VSI closed. What a worker learns at that moment by the old one is not found, and goes with the next
+    /// [`Relay::sweep`].
     pub fn publish(&self, snapshot: Snapshot) {
         let new = Arc::new(snapshot);
         let old = self.snapshot.swap(Arc::clone(&new));
-        self.fdb.retain(|entry| {
-            new.learns(entry.port, entry.vid)
-                && new.continues(&old, entry.port)
-                && new.owner(entry.mac, entry.vid).is_none()
-        });
+        let narrowed = |port: PortId| !new.keeps(&old, port);
+        if (0..self.limits.ports).map(PortId).any(|port| self.fdb.held(port) > 0 && narrowed(port)) {
+            self.fdb.retain(|entry| {
+                new.learns(entry.port, entry.vid)
+                    && new.continues(&old, entry.port)
+                    && new.owner(entry.mac, entry.vid).is_none()
+            });
+        } else {
+            new.newly_named(&old).for_each(|key| self.fdb.forget(key));
+        }
+        if (0..self.limits.ports).map(PortId).any(|port| !new.continues(&old, port)) {
+            self.groups.retain(|port| new.continues(&old, port));
+        }
+    }
+
+    /// Takes away what has aged at `now`, and what was learnt against the snapshot in force. Aged entries are not found
+    /// anyway, but until then they count towards bounds: to be called every few seconds.
+    pub fn sweep(&self, now: Instant) {
+        let snapshot = self.load();
+        self.fdb.sweep(now, |entry| snapshot.knows(entry));
+        self.groups.sweep(fdb::secs(now));
     }
 
     /// The learnt addresses.
@@ -115,22 +175,41 @@ impl Relay {
         &self.fdb
     }
 
-    /// The counters.
+    /// The counters of ports.
     #[must_use]
     pub const fn stats(&self) -> &Stats {
         &self.stats
     }
 
+    /// The counters of a VSI since it was opened first; `None` if it is not open.
+    #[must_use]
+    pub fn vsi(&self, key: VsiKey) -> Option<VsiCounters> {
+        Some(self.load().by_key(key)?.state.counters())
+    }
+
+    /// The last drops of frames from the VSI, or that should have gone to it, oldest first. Empty if it is not open.
+    #[must_use]
+    pub fn vsi_drops(&self, key: VsiKey) -> Vec<RecentDrop> {
+        self.load().by_key(key).map(|vsi| vsi.state.recent()).unwrap_or_default()
+    }
+
+    /// The last moves of addresses, oldest first, each with its number from 0: who looks often enough sees all.
+    #[must_use]
+    pub fn moves(&self) -> Vec<(u64, Move)> {
+        self.moves.records()
+    }
+
     /// All addresses known at `now`, static and learnt, in no order.
     pub fn fdb_entries(&self, now: Instant) -> Vec<FdbEntry> {
         let snapshot = self.load();
-        snapshot.statics().chain(self.fdb.entries(now)).collect()
+        let learnt = self.fdb.entries(now).filter(|entry| snapshot.knows(entry));
+        snapshot.statics().chain(learnt).collect()
     }
 
     /// Decides on one frame that came in on `ingress`, and counts it there.
     ///
-    /// `now` is the time since an origin all workers share; rates are as precise as it is. The copies are not counted: the carrier
-    /// reports what it sent with [`Stats::tx`].
+    /// `now` is the time since an origin all workers share; rates are as precise as it is. The copies are not counted:
+    /// the carrier reports what it sent with [`Stats::tx`].
     pub fn process(
         &self,
         snapshot: &Snapshot,
@@ -139,21 +218,26 @@ impl Relay {
         frame: &Frame<'_>,
         verdict: &mut Verdict,
     ) {
-        let context = Context {
-            limits: &self.limits,
-            snapshot,
-            fdb: &self.fdb,
-            stats: &self.stats,
-            secs: fdb::secs(now),
-        };
-        let outcome = context.decide(ingress, frame, verdict).unwrap_or_else(Outcome::Drop);
-        verdict.settle(outcome);
-        self.stats.rx(ingress, frame.len, outcome);
+        self.context(snapshot, now, true).settle(ingress, frame, verdict, &mut ());
+    }
+
+    /// What [`Relay::process`] would do with the frame, and why. With `commit` it does it: the frame teaches, is policed
+    /// and counted like any other. Either way nobody sends the copies.
+    #[must_use]
+    pub fn trace(&self, now: Instant, ingress: PortId, frame: &Frame<'_>, commit: bool) -> Trace {
+        let (mut verdict, mut steps) = (Verdict::new(self.limits.ports), Vec::new());
+        self.context(&self.load(), now, commit).settle(ingress, frame, &mut verdict, &mut steps);
+        Trace::new(steps, &verdict)
     }
 
     /// Counts a frame of `len` octets that came in on `ingress` and that the carrier could not read.
     pub fn reject(&self, ingress: PortId, len: u32) {
         self.stats.rx(ingress, len, Outcome::Drop(DropReason::Malformed));
+    }
+
+    fn context<'a>(&'a self, snapshot: &'a Snapshot, now: Instant, live: bool) -> Context<'a> {
+        let Self { limits, fdb, groups, storms, stats, moves, .. } = self;
+        Context { limits, snapshot, fdb, groups, storms, stats, moves, now, secs: fdb::secs(now), live }
     }
 }
 
@@ -162,36 +246,135 @@ pub(crate) struct Context<'a> {
     pub(crate) limits: &'a Limits,
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) fdb: &'a Fdb,
+    pub(crate) groups: &'a Groups,
+    /// Buckets of each port: broadcast, multicast, unknown.
+    pub(crate) storms: &'a [[Bucket; 3]],
     pub(crate) stats: &'a Stats,
+    moves: &'a Ring<64>,
+    pub(crate) now: Instant,
     /// [`fdb::secs`] of the time.
     pub(crate) secs: u32,
+    /// Whether the frame leaves traces: false where a decision is only explained.
+    pub(crate) live: bool,
+}
+
+/// Whose frame it is, as far as a decision got.
+#[derive(Clone, Copy, Default)]
+struct Blame {
+    vsi: Option<u32>,
+    vid: Option<Vid>,
 }
 
 impl Context<'_> {
+    /// Decides, counts, and keeps a drop in mind.
+    fn settle(&self, ingress: PortId, frame: &Frame<'_>, verdict: &mut Verdict, watch: &mut impl Watch) {
+        verdict.begin();
+        let mut blame = Blame::default();
+        let outcome = self.decide(ingress, frame, verdict, &mut blame, watch).unwrap_or_else(Outcome::Drop);
+        verdict.settle(outcome);
+        if !self.live {
+            return;
+        }
+        self.stats.rx(ingress, frame.len, outcome);
+        if verdict.copies().iter().any(|copy| copy.reflected) {
+            self.stats.reflected(ingress);
+        }
+        let vsi = blame.vsi.and_then(|at| self.snapshot.vsi(at));
+        if let Some(vsi) = vsi {
+            vsi.state.rx(frame.len);
+        }
+        if let Outcome::Drop(reason) = outcome {
+            let record = self.record(reason, ingress, frame, blame.vid, vsi.map(|vsi| vsi.key));
+            self.stats.dropped(&record);
+            if let Some(vsi) = vsi {
+                vsi.state.dropped(&record);
+            }
+        }
+    }
+
     fn decide(
         &self,
         ingress: PortId,
         frame: &Frame<'_>,
         verdict: &mut Verdict,
+        blame: &mut Blame,
+        watch: &mut impl Watch,
     ) -> Result<Outcome, DropReason> {
-        let copies = verdict.begin();
         let row = filter::admit(self.snapshot, ingress)?;
+        let Row { id: port, role, reflective, guard, .. } = *row;
+        watch.note(|| Step::Admit { port, role, reflective, guard });
+        blame.vsi = row.alone;
         if mac::is_reserved(frame.dst) {
-            return filter::reserved(row);
+            return filter::reserved(row, frame.dst);
         }
         filter::probe(row, frame)?;
-        let class = classify::classify(self.snapshot, row, frame)?;
-        filter::filter(row, frame.src, &class)?;
-        let sender = learn::learn(self, row, frame.src, &class)?;
-        let target = flood::spread(self, row, frame.dst, class.vid, copies);
-        reflect::reflect(self.stats, row, sender, target, copies)?;
-        egress::tag(self.snapshot, &class, copies);
+        let mut class = classify::classify(self.snapshot, row, frame)?;
+        let Class { vid, pcp, dei, vsi, .. } = class;
+        *blame = Blame { vsi: vsi.or(row.alone), vid: Some(vid) };
+        watch.note(|| {
+            let vsi = vsi.and_then(|at| self.snapshot.vsi(at)).map(|vsi| vsi.key);
+            Step::Classify { vid, pcp, dei, vsi }
+        });
+        filter::filter(self, row, frame.src, &class, watch)?;
+        police::ingress(self, frame, &mut class, verdict, watch)?;
+        let sender = learn::learn(self, row, frame.src, &class, watch)?;
+        let noted = groups::snoop(self, row, vid, frame);
+        if noted != Noted::Nothing {
+            watch.note(|| Step::Snoop);
+        }
+        let copies = verdict.copies_mut();
+        let target = flood::spread(self, row, frame.dst, vid, copies);
+        watch.note(|| Step::Lookup { target: target.kind, ports: copies.len() });
+        flood::limit(self, row, target.kind, watch)?;
+        reflect::reflect(self, row, sender, target.kind, copies)?;
+        let withheld = groups::narrow(self, vid, frame, noted, copies);
+        if withheld > 0 {
+            watch.note(|| Step::Narrow { withheld });
+            self.count(|stats| stats.withheld(port, withheld));
+        }
+        let refused = police::egress(self, row, frame, &class, target.vsi, verdict, watch);
+        if verdict.copies().is_empty() {
+            return Err(refused.unwrap_or(DropReason::NoListener));
+        }
+        egress::tag(self.snapshot, &class, verdict.copies_mut());
         Ok(Outcome::Forward)
     }
 
-    /// The port `mac` is on in `vid`: a VSI's, or as learnt.
-    pub(crate) fn locate(&self, mac: MacAddr, vid: Vid) -> Option<PortId> {
-        self.snapshot.owner(mac, vid).map(|owner| owner.port).or_else(|| self.learnt(mac, vid))
+    /// Counts, if the frame is to leave traces.
+    pub(crate) fn count(&self, count: impl FnOnce(&Stats)) {
+        if self.live {
+            count(self.stats);
+        }
+    }
+
+    /// Keeps a move in mind.
+    pub(crate) fn moved(&self, kind: MoveKind, mac: MacAddr, vid: Vid, from: PortId, to: PortId) {
+        self.moves.push(&Move { at: self.now, kind, mac, vid, from, to });
+    }
+
+    /// A dropped frame in short.
+    pub(crate) fn record(
+        &self,
+        reason: DropReason,
+        port: PortId,
+        frame: &Frame<'_>,
+        vid: Option<Vid>,
+        vsi: Option<VsiKey>,
+    ) -> RecentDrop {
+        let Frame { src, dst, ethertype, .. } = *frame;
+        RecentDrop { at: self.now, reason, port, vsi, src, dst, vid, ethertype }
+    }
+
+    /// The port `mac` is on in `vid`, and the VSI that names it there: a VSI's, where it was taken over, or as learnt.
+    pub(crate) fn locate(&self, mac: MacAddr, vid: Vid) -> Option<(PortId, Option<u32>)> {
+        let Some(owner) = self.snapshot.owner(mac, vid) else {
+            return self.learnt(mac, vid).map(|port| (port, None));
+        };
+        let taken = self.snapshot.vsi(owner.vsi).and_then(|vsi| vsi.state.taken_by());
+        match taken.filter(|port| self.snapshot.reaches(*port, vid)) {
+            Some(port) => Some((port, None)),
+            None => Some((owner.port, Some(owner.vsi))),
+        }
     }
 
     /// The port `mac` was learnt on in `vid`, if that port may still have learnt it.

@@ -1,9 +1,11 @@
 //! What becomes of a frame: copies, or a named reason why there are none.
 
+use std::fmt;
+
 use ether::Tag;
 use serde::Serialize;
 
-use crate::port::PortId;
+use crate::{control::VsiKey, policy::CaptureId, port::PortId};
 
 /// One outgoing copy of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,11 +18,62 @@ pub struct Copy {
     pub reflected: bool,
 }
 
+/// A copy for somebody who watches a VSI. It is no frame of any VLAN and passes no further step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MirrorCopy {
+    /// Where it goes.
+    pub to: MirrorTarget,
+    /// The tag to put on: the frame's VLAN and priority.
+    pub tag: Tag,
+    /// The VSI watched.
+    pub vsi: VsiKey,
+    /// Which way the frame goes.
+    pub direction: Direction,
+}
+
+/// Where a mirrored frame goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MirrorTarget {
+    /// A port of the relay, which is up and is not the VSI's.
+    Port(PortId),
+    /// A capture of the carrier's.
+    Capture(CaptureId),
+}
+
+impl fmt::Display for MirrorTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(port) => write!(f, "port {port}"),
+            Self::Capture(CaptureId(id)) => write!(f, "capture {id}"),
+        }
+    }
+}
+
+/// Which way a frame passes a VSI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// From the VM.
+    Ingress,
+    /// To the VM.
+    Egress,
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+        })
+    }
+}
+
 /// Why a frame goes to the daemon and not through the relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PuntReason {
-    /// The destination is one of `01-80-C2-00-00-00..0F` [Q 8.6.3].
+    /// The destination is one of the reserved addresses the daemon listens to [Q 8.6.3].
     Reserved,
 }
 
@@ -62,6 +115,8 @@ drop_reasons! {
     Malformed = "malformed",
     /// A downlink no VSI is open on.
     GateShut = "gate_shut",
+    /// The destination is a reserved address nobody here listens to; no bridge forwards it [Q 8.6.3].
+    Reserved = "reserved",
     /// A guest spoke to a reserved address, which is for the station and its bridge only.
     ReservedFromGuest = "reserved_from_guest",
     /// A probe of reflective relay, ours come back or another station's: for no VM.
@@ -78,8 +133,18 @@ drop_reasons! {
     SourceGuard = "source_guard",
     /// The source belongs to a VSI on another port.
     StaticMoved = "static_moved",
-    /// The downlink has learnt as many addresses as it may.
+    /// A rule of the VSI it came from denies it.
+    AclIngress = "acl_ingress",
+    /// The VSI it came from sends more than it may.
+    RateIngress = "rate_ingress",
+    /// The port has learnt as many addresses as it may.
     LearnLimit = "learn_limit",
+    /// The port sends more broadcasts than it may.
+    BroadcastStorm = "broadcast_storm",
+    /// The port sends more to other groups than it may.
+    MulticastStorm = "multicast_storm",
+    /// The port sends more to stations nobody knows than it may.
+    UnknownStorm = "unknown_storm",
     /// Our own frame came back by the uplink and nobody but its sender would get it.
     Echo = "echo",
     /// The destination is on the port the frame came in on, and that port does not reflect.
@@ -88,10 +153,17 @@ drop_reasons! {
     UnknownUnicast = "unknown_unicast",
     /// No port that is up and a member of the VLAN is left to send to.
     NoEgress = "no_egress",
+    /// Nobody listens to the group.
+    NoListener = "no_listener",
+    /// A rule of the VSI it goes to denies it.
+    AclEgress = "acl_egress",
+    /// The VSI it goes to gets more than it may.
+    RateEgress = "rate_egress",
 }
 
 /// What was decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Send [`Verdict::copies`], at least one.
     Forward,
@@ -106,13 +178,19 @@ pub enum Outcome {
 pub struct Verdict {
     outcome: Outcome,
     copies: Vec<Copy>,
+    mirrors: Vec<MirrorCopy>,
 }
 
 impl Verdict {
     /// A verdict with room for a copy to each of `ports` ports ([`crate::Limits::ports`]).
     #[must_use]
     pub fn new(ports: u16) -> Self {
-        Self { outcome: Outcome::Drop(DropReason::NoPort), copies: Vec::with_capacity(usize::from(ports)) }
+        Self {
+            outcome: Outcome::Drop(DropReason::NoPort),
+            copies: Vec::with_capacity(usize::from(ports)),
+            // One of ingress, and one for each copy.
+            mirrors: Vec::with_capacity(usize::from(ports) + 1),
+        }
     }
 
     /// What was decided on the frame last processed.
@@ -127,10 +205,37 @@ impl Verdict {
         &self.copies
     }
 
-    /// Starts the decision on another frame; the copies are to be filled in.
-    pub(crate) fn begin(&mut self) -> &mut Vec<Copy> {
+    /// The copies for those who watch a VSI, whatever the outcome: a frame that is dropped may have been mirrored before.
+    #[must_use]
+    pub fn mirrors(&self) -> &[MirrorCopy] {
+        &self.mirrors
+    }
+
+    /// Starts the decision on another frame.
+    pub(crate) fn begin(&mut self) {
         self.copies.clear();
+        self.mirrors.clear();
+    }
+
+    /// The copies, to be filled in or thinned out.
+    pub(crate) const fn copies_mut(&mut self) -> &mut Vec<Copy> {
         &mut self.copies
+    }
+
+    pub(crate) fn copy(&self, at: usize) -> Option<Copy> {
+        self.copies.get(at).copied()
+    }
+
+    /// Takes a copy away; those after it move up.
+    pub(crate) fn remove(&mut self, at: usize) {
+        self.copies.remove(at);
+    }
+
+    /// Adds a mirror copy; not beyond the room there is.
+    pub(crate) fn mirror(&mut self, copy: MirrorCopy) {
+        if self.mirrors.len() < self.mirrors.capacity() {
+            self.mirrors.push(copy);
+        }
     }
 
     /// Closes the decision: copies stay only if the frame is forwarded.

@@ -195,7 +195,7 @@ impl Dataplane {
 
     /// Forgets addresses that have aged.
     pub(super) fn sweep(&self) {
-        self.relay.fdb().sweep(carrier::clock::now());
+        self.relay.sweep(carrier::clock::now());
     }
 
     /// Switches reflective relay. False if that has no effect yet: the kernel forwards the port's frames, and does not

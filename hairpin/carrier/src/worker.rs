@@ -20,7 +20,7 @@ use std::{
 };
 
 use ether::Instant;
-use hairpin::{Outcome, PortId, Relay, Verdict};
+use hairpin::{MirrorTarget, Outcome, PortId, Relay, Verdict};
 
 use crate::{
     batch::{Batch, TxQueue},
@@ -278,6 +278,18 @@ impl Core {
                 }
             };
             self.relay.process(snapshot, now, ingress, &frame.summary(), &mut self.verdict);
+            for copy in self.verdict.mirrors() {
+                // Captures are not kept yet.
+                let MirrorTarget::Port(port) = copy.to else { continue };
+                let Some(Some(row)) = self.ports.get_mut(port.index()) else {
+                    self.relay.stats().tx_drop(port, 1);
+                    continue;
+                };
+                if row.queue.is_empty() {
+                    self.dirty.push(port);
+                }
+                row.queue.push(&frame, Some(copy.tag));
+            }
             if self.verdict.outcome() != Outcome::Forward {
                 continue;
             }

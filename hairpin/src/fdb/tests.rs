@@ -51,7 +51,7 @@ fn extreme_keys_and_ports_survive_packing() {
             let (vid, mac) = (Vid::new(vid).unwrap(), mac);
             assert_eq!(fdb.learn(Key::new(mac, vid), port, 7, UNBOUNDED), Learnt::New);
             assert_eq!(fdb.lookup(Key::new(mac, vid), 7), Some(port));
-            let entry = FdbEntry { mac, vid, port, age: 3, origin: Origin::Learned };
+            let entry = FdbEntry { mac, vid, port, age: 3, origin: Origin::Learned, moves: 0 };
             assert!(fdb.entries(at(10)).any(|found| found == entry), "{entry:?}");
         }
         assert_eq!(fdb.len(), 2);
@@ -66,7 +66,7 @@ fn learn_refresh_move() {
     assert_eq!(fdb.learn(key(1), A, 0, UNBOUNDED), Learnt::New);
     assert_eq!(fdb.learn(key(1), A, 5, UNBOUNDED), Learnt::Known);
     assert_eq!(fdb.entries(at(6)).next().map(|entry| entry.age), Some(1));
-    assert_eq!(fdb.learn(key(1), B, 6, UNBOUNDED), Learnt::Moved);
+    assert_eq!(fdb.learn(key(1), B, 6, UNBOUNDED), Learnt::Moved(A));
     assert_eq!((fdb.lookup(key(1), 6), fdb.len(), fdb.held(A), fdb.held(B)), (Some(B), 1, 0, 1));
     let other_vlan = Key::new(key(1).parts().0, Vid::new(99).unwrap());
     assert_eq!(fdb.lookup(other_vlan, 6), None);
@@ -80,7 +80,10 @@ fn ages_to_the_second() {
     assert_eq!(fdb.lookup(key(1), 399), Some(A));
     assert_eq!(fdb.lookup(key(1), 400), None);
     assert_eq!((fdb.entries(at(399)).count(), fdb.entries(at(400)).count(), fdb.len()), (1, 0, 1));
-    assert_eq!((fdb.sweep(at(399)), fdb.sweep(at(400)), fdb.len(), fdb.held(A)), (0, 1, 0, 0));
+    assert_eq!(
+        (fdb.sweep(at(399), |_| true), fdb.sweep(at(400), |_| true), fdb.len(), fdb.held(A)),
+        (0, 1, 0, 0)
+    );
     fdb.learn(key(1), A, 500, UNBOUNDED);
     assert_eq!(fdb.learn(key(1), B, 900, UNBOUNDED), Learnt::New, "no move: the old entry had aged");
 }
@@ -90,7 +93,7 @@ fn a_full_bucket_loses_its_oldest() {
     let fdb = table(2, 8);
     assert_eq!(fdb.capacity(), WAYS);
     for n in 0..8 {
-        assert_eq!(fdb.learn(key(n), A, u32::from(n), UNBOUNDED), Learnt::New);
+        assert_eq!(fdb.learn(key(n), A, u32::from(n % 200), UNBOUNDED), Learnt::New);
     }
     fdb.learn(key(0), A, 20, UNBOUNDED);
     assert_eq!(fdb.learn(key(100), B, 21, UNBOUNDED), Learnt::New);
@@ -110,9 +113,53 @@ fn a_port_has_no_more_than_its_bound() {
     fdb.learn(key(9), B, 1, 2);
     assert_eq!(fdb.learn(key(9), A, 1, 2), Learnt::Full);
     assert_eq!(fdb.lookup(key(9), 1), Some(B), "it stays where it was");
-    assert_eq!(fdb.learn(key(1), B, 2, 2), Learnt::Moved);
-    assert_eq!(fdb.learn(key(9), A, 2, 2), Learnt::Moved);
+    assert_eq!(fdb.learn(key(1), B, 2, 2), Learnt::Moved(A));
+    assert_eq!(fdb.learn(key(9), A, 2, 2), Learnt::Moved(B));
     assert_eq!(fdb.learn(key(2), PortId(2), 2, 2), Learnt::Full, "no such port");
+}
+
+/// Port A floods the table with addresses; B has a few, and keeps them whoever comes.
+#[test]
+fn who_floods_the_table_loses_his_own() {
+    let fdb = table(2, 64);
+    for n in 0..5 {
+        assert_eq!(fdb.learn(key(n), B, 0, UNBOUNDED), Learnt::New);
+    }
+    for n in 100..1100 {
+        assert_ne!(fdb.learn(key(n), A, u32::from(n % 200), UNBOUNDED), Learnt::Full);
+    }
+    assert!((0..5).all(|n| fdb.lookup(key(n), 200) == Some(B)));
+    assert_eq!((fdb.held(A), fdb.held(B)), (59, 5), "all that is left, and no more");
+    let crowd = |fdb: &Fdb| (0..8).all(|n| fdb.learn(key(n), B, 0, UNBOUNDED) == Learnt::New);
+    let full = table(2, 8);
+    assert!(crowd(&full));
+    assert_eq!(full.learn(key(50), A, 0, UNBOUNDED), Learnt::New, "A has less");
+    assert_eq!((full.held(A), full.held(B)), (1, 7));
+    assert_eq!(full.learn(key(51), B, 299, UNBOUNDED), Learnt::New, "the oldest of its own");
+    assert_eq!(full.lookup(key(50), 299), Some(A));
+}
+
+#[test]
+fn an_address_that_flaps_is_held() {
+    let fdb = table(2, 8);
+    let learn = |port, now| fdb.learn(key(1), port, now, UNBOUNDED);
+    learn(A, 0);
+    let moves: Vec<_> = [B, A, B, A, B].into_iter().zip(1..).map(|(port, now)| learn(port, now)).collect();
+    assert_eq!(moves, [A, B, A, B, A].map(Learnt::Moved));
+    assert_eq!(learn(A, 6), Learnt::Held(B));
+    assert_eq!(fdb.preview(key(1), A, 6, UNBOUNDED), Learnt::Held(B));
+    assert_eq!(
+        (learn(A, 35), fdb.entries(at(35)).next().map(|entry| entry.moves)),
+        (Learnt::Held(B), Some(6))
+    );
+    assert_eq!(learn(B, 35), Learnt::Known);
+    assert_eq!(learn(A, 36), Learnt::Moved(B), "30 s after it was held first");
+    assert_eq!(learn(B, 46), Learnt::Moved(A), "a new window");
+    assert_eq!(fdb.entries(at(46)).next().map(|entry| entry.moves), Some(1));
+    let never = Fdb::new(&Limits { flap_moves: 0, ..Limits::default() });
+    for port in [A, B].into_iter().cycle().take(1000) {
+        assert!(!matches!(never.learn(key(1), port, 0, 9), Learnt::Held(_)));
+    }
 }
 
 #[test]
@@ -188,12 +235,17 @@ proptest! {
 
     #[test]
     fn bounded_and_true(steps in proptest::collection::vec((0..200_u16, 0..9_u16, 0..3_u32), 0..600), seed: u64) {
-        let fdb = Fdb::new(&Limits { ports: 9, fdb_entries: 32, hash_seed: seed, ..Limits::default() });
+        let fdb = Fdb::new(&Limits { ports: 9, fdb_entries: 32, hash_seed: seed, flap_moves: 0, ..Limits::default() });
         let mut last = BTreeMap::new();
         let mut now = 0;
         for (n, port, wait) in steps {
             now += wait;
-            prop_assert_ne!(fdb.learn(key(n), PortId(port), now, UNBOUNDED), Learnt::Full);
+            let learnt = fdb.learn(key(n), PortId(port), now, UNBOUNDED);
+            prop_assert_ne!(learnt, Learnt::Full);
+            if learnt == Learnt::Crowded {
+                prop_assert_eq!(fdb.lookup(key(n), now), None);
+                continue;
+            }
             last.insert(n, PortId(port));
             prop_assert_eq!(fdb.lookup(key(n), now), Some(PortId(port)));
         }

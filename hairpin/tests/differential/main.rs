@@ -18,8 +18,15 @@ use reference::Reference;
 /// Few enough ports, addresses and VLANs that they meet often.
 const PORTS: u16 = 6;
 const VIDS: [u16; 4] = [1, 10, 20, 4094];
-const LIMITS: Limits =
-    Limits { ports: PORTS, fdb_entries: 2048, fdb_ageing: 20, downlink_addresses: 3, hash_seed: 99 };
+const LIMITS: Limits = Limits {
+    ports: PORTS,
+    fdb_entries: 2048,
+    fdb_ageing: 20,
+    downlink_addresses: 3,
+    hash_seed: 99,
+    flap_moves: 0,
+    ..Limits::DEFAULT
+};
 const FRAMES: usize = 200;
 
 #[derive(Clone, Debug)]
@@ -201,7 +208,7 @@ proptest! {
                     }
                 }
                 Step::Sweep => {
-                    relay.fdb().sweep(now);
+                    relay.sweep(now);
                     reference.sweep(now);
                 }
             }

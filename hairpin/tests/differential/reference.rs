@@ -134,6 +134,14 @@ impl Reference {
         here.any(|(_, vsi)| vsi.filters.iter().any(|filter| filter.mac.is_none() && filter.vid == vid))
     }
 
+    /// How many addresses a downlink may have learnt: what each of its VSIs that names none may.
+    fn share(&self, port: PortId) -> usize {
+        let here = self.vsis.iter().filter(|(_, vsi)| vsi.port == port);
+        let wild = here.filter(|(_, vsi)| vsi.filters.iter().any(|filter| filter.mac.is_none()));
+        let most = |vsi: &VsiEntry| vsi.policy.max_macs.unwrap_or(self.limits.downlink_addresses);
+        wild.map(|(_, vsi)| most(vsi) as usize).sum()
+    }
+
     fn may_learn(&self, port: PortId, vid: Vid) -> bool {
         match self.ports.get(&port) {
             Some(config) if config.up && self.member(port, vid) => match config.role {
@@ -163,7 +171,7 @@ impl Reference {
                 match filter.mac {
                     Some(named) if named == mac => by_mac = Some(filter.pcp.unwrap_or_default()),
                     Some(_) => {}
-                    None if self.ports[&port].role == Role::Downlink => {
+                    None if self.ports[&port].role != Role::Uplink => {
                         by_vid = Some(filter.pcp.unwrap_or_default())
                     }
                     None => {}
@@ -216,7 +224,11 @@ impl Reference {
         }
         let dst = frame.dst.octets();
         if dst[..5] == [1, 0x80, 0xc2, 0, 0] && dst[5] < 16 {
-            return if downlink { Err(DropReason::ReservedFromGuest) } else { Ok(None) };
+            return match dst[5] {
+                _ if downlink => Err(DropReason::ReservedFromGuest),
+                0 | 3 | 14 => Ok(None),
+                _ => Err(DropReason::Reserved),
+            };
         }
         if frame.ethertype == EtherType(0x88b5) && dst == [3, 0x65, 0x76, 0x62, 0x64, 1] {
             if downlink {
@@ -272,7 +284,7 @@ impl Reference {
             let before = self.learnt.get(&key).map(|(port, _)| *port);
             if before != Some(ingress) {
                 let held = self.learnt.values().filter(|(port, _)| *port == ingress).count();
-                if downlink && held >= self.limits.downlink_addresses as usize {
+                if downlink && held >= self.share(ingress) {
                     return Err(DropReason::LearnLimit);
                 }
                 if self.where_learnt(frame.src, vid, now).is_some() {
@@ -297,7 +309,11 @@ impl Reference {
                         && (group || location == Some(*port) || location.is_none() && self.anyone(*port, vid))
                 }
                 RelayKind::Edge(
-                    EdgeMode::Vepa | EdgeMode::Isolate | EdgeMode::Private | EdgeMode::Passthru,
+                    EdgeMode::Vepa
+                    | EdgeMode::Isolate
+                    | EdgeMode::Private
+                    | EdgeMode::Passthru
+                    | EdgeMode::Direct,
                 ) => out.role == Role::Uplink,
                 RelayKind::Edge(EdgeMode::Veb) => match location {
                     Some(location) => location == *port,
@@ -341,7 +357,14 @@ impl Reference {
         let mut entries = Vec::new();
         for (&(mac, vid), &(port, ref seen)) in &self.learnt {
             if self.age(now, *seen) < self.limits.fdb_ageing {
-                entries.push(FdbEntry { mac, vid, port, age: self.age(now, *seen), origin: Origin::Learned });
+                entries.push(FdbEntry {
+                    mac,
+                    vid,
+                    port,
+                    age: self.age(now, *seen),
+                    origin: Origin::Learned,
+                    moves: 0,
+                });
             }
         }
         let named: BTreeSet<_> = self
@@ -352,7 +375,7 @@ impl Reference {
             .collect();
         for (mac, vid) in named {
             let port = self.owner(mac, vid).unwrap();
-            entries.push(FdbEntry { mac, vid, port, age: 0, origin: Origin::Static });
+            entries.push(FdbEntry { mac, vid, port, age: 0, origin: Origin::Static, moves: 0 });
         }
         entries.sort_unstable_by_key(|entry| (entry.mac, entry.vid));
         entries

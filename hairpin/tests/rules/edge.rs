@@ -342,6 +342,6 @@ fn a_late_worker_teaches_nothing() {
         &mut lab,
         &[(UP, vm(200), vm(40), c(10), "unknown_unicast"), (UP, vm(40), BROADCAST, c(10), "1 2 4")],
     );
-    lab.publish();
+    lab.relay.sweep(Instant::ZERO);
     assert!(lab.relay.fdb().is_empty());
 }

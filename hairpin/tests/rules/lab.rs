@@ -12,8 +12,14 @@ pub(crate) const UP: u16 = 0;
 pub(crate) const BROADCAST: MacAddr = MacAddr(255, 255, 255, 255, 255, 255);
 /// Solicited-node group of a neighbour solicitation.
 pub(crate) const SOLICITED: MacAddr = MacAddr(0x33, 0x33, 0xff, 0, 0, 1);
-pub(crate) const LIMITS: Limits =
-    Limits { ports: 16, fdb_entries: 1024, fdb_ageing: 300, downlink_addresses: 2, hash_seed: 5 };
+pub(crate) const LIMITS: Limits = Limits {
+    ports: 16,
+    fdb_entries: 1024,
+    fdb_ageing: 300,
+    downlink_addresses: 2,
+    hash_seed: 5,
+    ..Limits::DEFAULT
+};
 
 /// VM `n`, or any other station beyond 100.
 pub(crate) fn vm(n: u8) -> MacAddr {

@@ -18,13 +18,15 @@ fn reserved_addresses_are_the_daemons_whatever_the_vlan() {
     let mut edge = Lab::edge(EdgeMode::Veb);
     for low in 0..16 {
         let dst = MacAddr(1, 0x80, 0xc2, 0, 0, low);
+        // LLDP and ECP are heard; pause frames, link aggregation and the like end here.
+        let fate = if [0, 3, 14].contains(&low) { "punt" } else { "reserved" };
         for tag in [untagged(), c(77), tci(0xe000), Tag::from_tci(EtherType::S_VLAN, 77)] {
-            assert_eq!(lab.send(1, vm(66), dst, tag), "punt");
-            assert_eq!(edge.send(UP, vm(66), dst, tag), "punt");
+            assert_eq!(lab.send(1, vm(66), dst, tag), fate);
+            assert_eq!(edge.send(UP, vm(66), dst, tag), fate);
         }
     }
     assert_eq!(lab.send(0, vm(66), MacAddr(1, 0x80, 0xc2, 0, 0, 16), c(10)), "1:10.0 2:10.0");
-    assert_eq!((lab.count(1).punted, edge.count(UP).punted), (64, 64));
+    assert_eq!((lab.count(1).punted, edge.count(UP).punted), (12, 12));
 }
 
 /// The way of users' first complaint: two VMs of one station, joined by the bridge.

@@ -307,7 +307,7 @@ pub(super) fn relay(octets: &[u8]) {
             }
             _ => {
                 now += Duration::from_secs(script.octet().into());
-                relay.fdb().sweep(now);
+                relay.sweep(now);
                 false
             }
         };
@@ -369,5 +369,11 @@ fn tag(script: &mut Script<'_>) -> Option<Tag> {
 
 /// The peer of every port.
 const PEER: MacAddr = MacAddr(2, 0, 0, 0, 0x0b, 1);
-const LIMITS: Limits =
-    Limits { ports: 8, fdb_entries: 64, fdb_ageing: 20, downlink_addresses: 3, hash_seed: 1 };
+const LIMITS: Limits = Limits {
+    ports: 8,
+    fdb_entries: 64,
+    fdb_ageing: 20,
+    downlink_addresses: 3,
+    hash_seed: 1,
+    ..Limits::DEFAULT
+};
