@@ -1,10 +1,6 @@
 //! What a port hears under every kind of master, and what its master must not pass on.
 
-use std::{
-    fs::File,
-    os::fd::AsFd,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use carrier::ControlSocket;
 use ether::{
@@ -17,10 +13,9 @@ use evb_tests::{
     netns::{Netns, event, eventually, table, wire},
 };
 use evbd::api::{Client, Table};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 
-use super::{PATIENCE, bridge_config, says, station_config};
+use super::{PATIENCE, bridge_config, inside, says, station_config};
 
 /// A change by `ip`, then what `show ports` must say: method, why, leak, fault, and the packet sockets there are.
 type Row<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str, &'a [&'a str]);
@@ -29,14 +24,7 @@ const GROUPS: [MacAddr; 3] = [NEAREST_CUSTOMER_BRIDGE, NEAREST_NON_TPMR_BRIDGE, 
 
 /// A control socket in a namespace.
 pub(super) fn socket(netns: &Netns, interface: &str, ethertype: EtherType) -> ControlSocket {
-    std::thread::scope(|scope| {
-        let open = || {
-            let file = File::open(format!("/run/netns/{}", netns.name())).expect("the namespace");
-            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).expect("setns");
-            ControlSocket::open(interface, ethertype, &GROUPS).expect("a control socket")
-        };
-        scope.spawn(open).join().expect("the thread ends well")
-    })
+    inside(netns, || ControlSocket::open(interface, ethertype, &GROUPS).expect("a control socket"))
 }
 
 /// A host `hub` whose `b0` goes to `switch` and whose `g0`, a port of the bridge `br0`, goes to `guest`.
