@@ -105,7 +105,7 @@ async fn live(interface: &str, printer: &mut Printer<'_>) -> anyhow::Result<()> 
             ready = tap.readable_mut() => ready?,
             stop = ctrl_c() => return Ok(stop?),
         };
-        if batch.receive(&mut ready.get_inner_mut().0)? == 0 {
+        if ready.get_inner_mut().0.receive(&mut batch)? == 0 {
             ready.clear_ready();
             continue;
         }

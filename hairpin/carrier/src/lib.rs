@@ -1,7 +1,7 @@
 //! Moves frames between network interfaces for the relay.
 //!
-//! Three things, on Linux packet sockets:
-//! * [`PacketPort`]: a port of the relay. Takes every frame of its interface and sends the relay's copies, in batches,
+//! Three things:
+//! * [`Port`]: a port of the relay, on a packet socket ([`PacketPort`]). Takes every frame of its interface and sends the relay's copies, in batches,
 //!   and keeps what the kernel postponed: super-frames and unfinished checksums cross it as they are.
 //! * [`Worker`]: a thread that asks [`hairpin::Relay`] about each frame of its ports and sends the copies.
 //! * [`ControlSocket`]: LLDP and ECP of one interface; [`LeakBlock`] keeps a kernel bridge from forwarding them.
@@ -16,8 +16,10 @@ pub mod batch;
 pub mod clock;
 pub mod control;
 pub mod error;
+pub mod frame;
 pub mod leak;
 pub mod packet;
+pub mod port;
 pub mod stats;
 pub mod worker;
 
@@ -27,11 +29,13 @@ mod socket;
 mod sys;
 mod vnet;
 
-pub use batch::{Batch, RxError, RxFrame, Sent, TxQueue};
+pub use batch::{Batch, Sent, TxQueue};
 pub use control::{ControlSocket, Listen, Received};
 pub use error::{OpenError, PortError, Step};
+pub use frame::{RxError, RxFrame};
 pub use leak::{Blocked, LeakBlock};
 pub use packet::{Options, PacketPort, ifindex};
+pub use port::Port;
 pub use stats::PortStats;
 pub use vnet::VnetHdr;
 pub use worker::{Event, Worker, WorkerError, WorkerHandle};

@@ -247,6 +247,7 @@ pub(crate) struct Message<'a> {
 }
 
 /// Room for the arguments of `sendmmsg`: frames in two parts.
+#[derive(Default)]
 pub(crate) struct SendSet {
     parts: Vec<[iovec; 2]>,
     headers: Vec<mmsghdr>,

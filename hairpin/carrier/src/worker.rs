@@ -26,7 +26,7 @@ use crate::{
     batch::{Batch, TxQueue},
     clock,
     error::PortError,
-    packet::PacketPort,
+    port::Port,
     stats::PortStats,
     sys,
 };
@@ -43,7 +43,7 @@ pub enum Event {
         /// The port.
         port: PortId,
         /// Its socket, to be dropped by who receives this: closing takes the kernel milliseconds.
-        socket: PacketPort,
+        socket: Port,
         /// What happened.
         error: PortError,
     },
@@ -112,7 +112,8 @@ impl WorkerHandle {
     ///
     /// # Errors
     /// [`WorkerError::PortTaken`], [`WorkerError::Watch`], [`WorkerError::Died`].
-    pub fn add_port(&self, port: PortId, socket: PacketPort) -> Result<(), WorkerError> {
+    pub fn add_port(&self, port: PortId, socket: impl Into<Port>) -> Result<(), WorkerError> {
+        let socket = socket.into();
         self.call(|reply| Command::Add(port, socket, reply))?
     }
 
@@ -120,7 +121,7 @@ impl WorkerHandle {
     ///
     /// # Errors
     /// [`WorkerError::NoPort`], also when the port has failed before; [`WorkerError::Died`].
-    pub fn remove_port(&self, port: PortId) -> Result<PacketPort, WorkerError> {
+    pub fn remove_port(&self, port: PortId) -> Result<Port, WorkerError> {
         self.call(|reply| Command::Remove(port, reply))?
     }
 
@@ -182,8 +183,8 @@ impl Drop for WorkerHandle {
 
 /// What the handle asks of the thread.
 enum Command {
-    Add(PortId, PacketPort, SyncSender<Result<(), WorkerError>>),
-    Remove(PortId, SyncSender<Result<PacketPort, WorkerError>>),
+    Add(PortId, Port, SyncSender<Result<(), WorkerError>>),
+    Remove(PortId, SyncSender<Result<Port, WorkerError>>),
     Has(PortId, SyncSender<bool>),
     Stats(SyncSender<Vec<(PortId, PortStats)>>),
     Stop,
@@ -203,7 +204,7 @@ impl fmt::Debug for Command {
 
 /// A port in the worker.
 struct Row {
-    socket: PacketPort,
+    socket: Port,
     queue: TxQueue,
 }
 
@@ -219,6 +220,8 @@ struct Core {
     verdict: Verdict,
     /// Ports whose queue is not empty.
     dirty: Vec<PortId>,
+    /// Ports found to have failed while their queues were sent.
+    failing: Vec<(PortId, PortError)>,
 }
 
 impl Core {
@@ -234,6 +237,7 @@ impl Core {
             batch: Batch::new(),
             verdict: Verdict::new(limit),
             dirty: Vec::with_capacity(usize::from(limit)),
+            failing: Vec::new(),
         }
     }
 
@@ -266,7 +270,7 @@ impl Core {
     /// Relays one batch from `ingress`.
     fn serve(&mut self, ingress: PortId, snapshot: &hairpin::Snapshot, now: Instant) {
         let Some(Some(row)) = self.ports.get_mut(ingress.index()) else { return };
-        if let Err(error) = self.batch.receive(&mut row.socket) {
+        if let Err(error) = row.socket.receive(&mut self.batch) {
             return self.fail(ingress, error);
         }
         for frame in self.batch.frames() {
@@ -306,12 +310,18 @@ impl Core {
         }
         while let Some(port) = self.dirty.pop() {
             let Some(Some(row)) = self.ports.get_mut(port.index()) else { continue };
-            let sent = row.queue.flush(&mut self.batch, &mut row.socket);
+            let sent = row.socket.transmit(&mut row.queue, &mut self.batch);
             self.relay.stats().tx(port, sent.frames, sent.octets);
             self.relay.stats().tx_drop(port, sent.dropped);
             if let Some(error) = sent.failure {
-                self.fail(port, error);
+                self.failing.push((port, error));
             }
+        }
+        if let Some(Some(row)) = self.ports.get_mut(ingress.index()) {
+            row.socket.release(&mut self.batch);
+        }
+        while let Some((port, error)) = self.failing.pop() {
+            self.fail(port, error);
         }
     }
 
@@ -336,7 +346,7 @@ impl Core {
         }
     }
 
-    fn add(&mut self, port: PortId, socket: PacketPort) -> Result<(), WorkerError> {
+    fn add(&mut self, port: PortId, socket: Port) -> Result<(), WorkerError> {
         if self.ports.len() <= port.index() {
             self.ports.resize_with(port.index() + 1, || None);
         }
@@ -352,7 +362,7 @@ impl Core {
     }
 
     /// Lets go of a port without closing it.
-    fn take(&mut self, port: PortId) -> Option<PacketPort> {
+    fn take(&mut self, port: PortId) -> Option<Port> {
         let Row { socket, .. } = self.ports.get_mut(port.index())?.take()?;
         // The set forgets a closed socket by itself, should this fail.
         let _ = sys::epoll_delete(self.epoll.as_fd(), socket.as_fd());

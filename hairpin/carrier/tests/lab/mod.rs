@@ -215,7 +215,7 @@ impl Rng {
 pub(crate) fn see(tap: &mut PacketPort, what: &str, mut wanted: impl FnMut(Option<Tag>, &[u8]) -> bool) {
     let mut batch = Batch::new();
     until(what, || {
-        batch.receive(tap).unwrap();
+        tap.receive(&mut batch).unwrap();
         batch.frames().flatten().any(|frame| wanted(frame.tag, frame.rest))
     });
 }
@@ -223,7 +223,7 @@ pub(crate) fn see(tap: &mut PacketPort, what: &str, mut wanted: impl FnMut(Optio
 /// Asserts that no frame that waits at `tap` satisfies `unwanted`.
 pub(crate) fn see_none(tap: &mut PacketPort, mut unwanted: impl FnMut(Option<Tag>, &[u8]) -> bool) {
     let mut batch = Batch::new();
-    while batch.receive(tap).unwrap() > 0 {
+    while tap.receive(&mut batch).unwrap() > 0 {
         assert!(!batch.frames().flatten().any(|frame| unwanted(frame.tag, frame.rest)));
     }
 }
