@@ -221,17 +221,14 @@ impl Fdb {
             let word = slot.word.load(Acquire);
             (word != 0 && self.rest(word) == rest).then(|| (self.port(word), slot))
         });
-        match found {
-            Some((at, _)) if at == port => Learnt::Known,
+        let fresh = found.as_ref().filter(|(_, slot)| slot.age(now_secs) < self.ageing);
+        let held = fresh.filter(|(_, slot)| !self.flap.judge(slot.flap.load(Relaxed), now_secs).0);
+        match (&found, fresh, held) {
+            (Some((at, _)), ..) if *at == port => Learnt::Known,
+            (.., Some((at, _))) => Learnt::Held(*at),
             _ if self.held(port) >= bound => Learnt::Full,
-            Some((at, slot)) if slot.age(now_secs) < self.ageing => {
-                if self.flap.judge(slot.flap.load(Relaxed), now_secs).0 {
-                    Learnt::Moved(at)
-                } else {
-                    Learnt::Held(at)
-                }
-            }
-            _ => Learnt::New,
+            (_, Some((at, _)), None) => Learnt::Moved(*at),
+            (_, None, None) => Learnt::New,
         }
     }
 
@@ -292,19 +289,20 @@ impl Fdb {
     /// The slot a new entry of `port` takes, and what is in it: an empty or aged one, else the oldest of the port that
     /// has most, unless `port` has more.
     fn victim<'a>(&self, bucket: &'a Bucket, port: PortId, now: u32) -> Option<(Slot<'a>, u64)> {
-        let mut best: Option<(Slot<'_>, u64, (u32, u32))> = None;
+        let mut best: Option<(Slot<'_>, u64, (bool, u32, u32))> = None;
         for slot in bucket.slots(0) {
             let word = slot.word.load(Acquire);
             let age = slot.age(now);
-            if word == 0 || age >= self.ageing {
+            if word == 0 {
                 return Some((slot, word));
             }
-            let rank = (self.held(self.port(word)), age);
+            let rank = (age >= self.ageing, self.held(self.port(word)), age);
             if best.is_none_or(|(.., most)| rank > most) {
                 best = Some((slot, word, rank));
             }
         }
-        best.filter(|(.., (held, _))| *held >= self.held(port)).map(|(slot, word, _)| (slot, word))
+        best.filter(|(.., (aged, held, _))| *aged || *held >= self.held(port))
+            .map(|(slot, word, _)| (slot, word))
     }
 
     fn retain_at(&self, now_secs: u32, keep: impl Fn(&FdbEntry) -> bool) -> usize {

@@ -78,7 +78,9 @@ pub(crate) fn filter(
             Ok(())
         }
         Some(_) => Err(DropReason::StaticMoved),
-        None if row.guard && !row.anyone.contains(class.vid) => Err(DropReason::SourceGuard),
+        None if row.guard && row.vlan(class.vid).is_none_or(|vlan| vlan.wild.is_none()) => {
+            Err(DropReason::SourceGuard)
+        }
         None => Ok(()),
     }
 }

@@ -176,10 +176,10 @@ impl Groups {
         }
     }
 
-    /// Takes away what has ended by `now`.
-    pub(crate) fn sweep(&self, now: u32) {
-        self.clear(|_, kind, time| match kind {
-            Kind::Asked(_) => time.saturating_add(QUERIER) <= now,
+    /// Takes away what has ended by `now`, and what ports were asked in an open-epoch that is not theirs any more.
+    pub(crate) fn sweep(&self, now: u32, epoch: impl Fn(PortId) -> Option<u32>) {
+        self.clear(|port, kind, time| match kind {
+            Kind::Asked(asked) => epoch(port) != Some(asked),
             Kind::Listens(_) | Kind::Router => time <= now,
         });
     }

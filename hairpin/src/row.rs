@@ -29,7 +29,7 @@ pub(crate) struct Row {
     pub(crate) pvid: Option<Vid>,
     pub(crate) members: VidSet,
     pub(crate) untagged: VidSet,
-    /// VLANs in which a VSI of the port names no address.
+    /// VLANs in which addresses are learnt for VSIs that name none.
     pub(crate) anyone: VidSet,
     /// Addresses learnt at most.
     pub(crate) bound: u32,
@@ -126,7 +126,7 @@ impl Row {
             members,
             untagged: single.iter().chain(&config.untagged).copied().collect(),
             // Nothing needs to be learnt where everything goes one way.
-            anyone: wild().filter(|_| !(downlink && passthru)).map(|(_, filter)| filter.vid).collect(),
+            anyone: wild().filter(|_| !(downlink && one_way)).map(|(_, filter)| filter.vid).collect(),
             bound,
             storm: StormFills::new(&config.storm).map(Box::new),
             alone,

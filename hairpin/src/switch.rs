@@ -166,7 +166,7 @@ impl Relay {
     pub fn sweep(&self, now: Instant) {
         let snapshot = self.load();
         self.fdb.sweep(now, |entry| snapshot.knows(entry));
-        self.groups.sweep(fdb::secs(now));
+        self.groups.sweep(fdb::secs(now), |port| snapshot.row(port).map(|row| row.open_epoch));
     }
 
     /// The learnt addresses.
@@ -222,7 +222,8 @@ impl Relay {
     }
 
     /// What [`Relay::process`] would do with the frame, and why. With `commit` it does it: the frame teaches, is policed
-    /// and counted like any other. Either way nobody sends the copies.
+    /// and counted like any other; without, what the frame itself would teach is not taken into account where it goes.
+    /// Either way nobody sends the copies.
     #[must_use]
     pub fn trace(&self, now: Instant, ingress: PortId, frame: &Frame<'_>, commit: bool) -> Trace {
         let (mut verdict, mut steps) = (Verdict::new(self.limits.ports), Vec::new());

@@ -1,12 +1,19 @@
 //! The relay once more, slow and obvious: no tables, only the configuration as the administrator sees it, loops over
-//! all ports, and a map of learnt addresses. What [`hairpin`] decides is compared with this.
+//! all ports, and maps of what was learnt and heard. What [`hairpin`] decides is compared with this.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use ether::{EtherType, Instant, MacAddr, Pcp, Tag, Vid};
 use hairpin::{
-    Copy, DropReason, EdgeMode, FdbEntry, Frame, Limits, Origin, Outcome, PortConfig, PortId, PuntReason,
-    RelayKind, Role, VsiEntry, VsiKey,
+    Copy, Direction, DropReason, EdgeMode, FdbEntry, Frame, Limits, MirrorCopy, MirrorTarget, Origin,
+    Outcome, PortConfig, PortId, PuntReason, RelayKind, Role, VsiEntry, VsiKey,
+    policy::{GroupFilter, MirrorTo, PcpRule},
+};
+
+use crate::{
+    listeners::Listeners,
+    packets::{Packet, What},
+    policy::{self, Bucket},
 };
 
 pub(crate) struct Reference {
@@ -14,9 +21,37 @@ pub(crate) struct Reference {
     pub(crate) limits: Limits,
     pub(crate) ports: BTreeMap<PortId, PortConfig>,
     /// In the order of opening.
-    pub(crate) vsis: Vec<(VsiKey, VsiEntry)>,
-    pub(crate) learnt: HashMap<(MacAddr, Vid), (PortId, Instant)>,
+    pub(crate) vsis: Vec<Vsi>,
+    pub(crate) learnt: HashMap<(MacAddr, Vid), Learnt>,
     pub(crate) tally: BTreeMap<PortId, Tally>,
+    listeners: Listeners,
+    /// Of broadcast, multicast, unknown.
+    storms: BTreeMap<(PortId, u8), Bucket>,
+    /// The VSI the frame at hand came from.
+    from: Option<VsiKey>,
+    mirrors: Vec<MirrorCopy>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Vsi {
+    pub(crate) key: VsiKey,
+    entry: VsiEntry,
+    pub(crate) rx: (u64, u64),
+    pub(crate) tx: (u64, u64),
+    pub(crate) drops: BTreeMap<DropReason, u64>,
+    ingress: Bucket,
+    egress: Bucket,
+    pub(crate) taken: Option<PortId>,
+    pub(crate) taken_over: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Learnt {
+    port: PortId,
+    seen: Instant,
+    /// Moves in the window or hold that began then, in seconds.
+    moves: u8,
+    began: u32,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,7 +64,12 @@ pub(crate) struct Tally {
     pub(crate) reflected: u64,
     pub(crate) echoes: u64,
     pub(crate) moves: u64,
+    pub(crate) held: u64,
+    pub(crate) withheld: u64,
 }
+
+/// The fate of a frame: copies in the order of ports, and mirrored ones in the order of VSIs.
+pub(crate) type Fate = (Outcome, Vec<Copy>, Vec<MirrorCopy>);
 
 impl Reference {
     pub(crate) fn new(kind: RelayKind, limits: Limits) -> Self {
@@ -40,33 +80,58 @@ impl Reference {
             vsis: Vec::new(),
             learnt: HashMap::new(),
             tally: BTreeMap::new(),
+            listeners: Listeners::default(),
+            storms: BTreeMap::new(),
+            from: None,
+            mirrors: Vec::new(),
         }
     }
 
     pub(crate) fn set_port(&mut self, config: PortConfig) {
+        if config.up && !self.ports.get(&config.id).is_some_and(|old| old.up) {
+            self.listeners.opened(config.id);
+        }
         self.ports.insert(config.id, config);
         self.forget();
     }
 
     pub(crate) fn remove_port(&mut self, id: PortId) {
         self.ports.remove(&id);
-        self.vsis.retain(|(_, vsi)| vsi.port != id);
+        self.vsis.retain(|vsi| vsi.entry.port != id);
+        self.listeners.forget(id);
         self.forget();
     }
 
     pub(crate) fn open_vsi(&mut self, key: VsiKey, entry: VsiEntry) {
-        if self.vsis.iter().any(|(other, old)| *other == key && *old != entry) {
-            self.close_vsi(key);
+        let mut state = Vsi {
+            key,
+            entry: entry.clone(),
+            rx: (0, 0),
+            tx: (0, 0),
+            drops: BTreeMap::new(),
+            ingress: Bucket::default(),
+            egress: Bucket::default(),
+            taken: None,
+            taken_over: 0,
+        };
+        if let Some(old) = self.vsis.iter().find(|old| old.key == key).cloned() {
+            let same = old.entry.port == entry.port && old.entry.filters == entry.filters;
+            state = Vsi { entry: entry.clone(), taken: None, ..old };
+            if !same {
+                self.close_vsi(key);
+            }
         }
-        self.vsis.retain(|(other, _)| *other != key);
-        self.vsis.push((key, entry));
+        self.vsis.retain(|other| other.key != key);
+        self.vsis.push(state);
+        self.listeners.opened(entry.port);
         self.forget();
     }
 
     pub(crate) fn close_vsi(&mut self, key: VsiKey) {
-        let Some(at) = self.vsis.iter().position(|(other, _)| *other == key) else { return };
-        let (_, vsi) = self.vsis.remove(at);
-        self.learnt.retain(|_, (port, _)| *port != vsi.port);
+        let Some(at) = self.vsis.iter().position(|vsi| vsi.key == key) else { return };
+        let port = self.vsis.remove(at).entry.port;
+        self.learnt.retain(|_, learnt| learnt.port != port);
+        self.listeners.forget(port);
         self.forget();
     }
 
@@ -76,23 +141,23 @@ impl Reference {
     }
 
     pub(crate) fn sweep(&mut self, now: Instant) {
-        let mut learnt = std::mem::take(&mut self.learnt);
-        learnt.retain(|_, (_, seen)| self.age(now, *seen) < self.limits.fdb_ageing);
-        self.learnt = learnt;
+        let ageing = self.limits.fdb_ageing;
+        self.learnt.retain(|_, learnt| seconds(now) - seconds(learnt.seen) < ageing);
     }
 
     /// What is learnt stays only where it could be learnt again.
     fn forget(&mut self) {
         let mut learnt = std::mem::take(&mut self.learnt);
-        learnt
-            .retain(|(mac, vid), (port, _)| self.may_learn(*port, *vid) && self.owner(*mac, *vid).is_none());
+        learnt.retain(|(mac, vid), learnt| {
+            self.may_learn(learnt.port, *vid) && self.owner(*mac, *vid).is_none()
+        });
         self.learnt = learnt;
     }
 
     fn vsi_vids(&self, port: PortId) -> BTreeSet<Vid> {
         let uplink = self.ports[&port].role == Role::Uplink;
-        let here = self.vsis.iter().filter(|(_, vsi)| uplink || vsi.port == port);
-        here.flat_map(|(_, vsi)| &vsi.filters).map(|filter| filter.vid).collect()
+        let here = self.vsis.iter().filter(|vsi| uplink || vsi.entry.port == port);
+        here.flat_map(|vsi| &vsi.entry.filters).map(|filter| filter.vid).collect()
     }
 
     fn member(&self, port: PortId, vid: Vid) -> bool {
@@ -115,80 +180,129 @@ impl Reference {
         }
     }
 
-    /// The port whose VSI names the address.
-    fn owner(&self, mac: MacAddr, vid: Vid) -> Option<PortId> {
+    /// The VSI that names the address.
+    fn owner(&self, mac: MacAddr, vid: Vid) -> Option<&Vsi> {
         let mut owner = None;
-        for (_, vsi) in &self.vsis {
-            for filter in &vsi.filters {
+        for vsi in &self.vsis {
+            for filter in &vsi.entry.filters {
                 if filter.mac == Some(mac) && filter.vid == vid {
-                    owner = Some(vsi.port);
+                    owner = Some(vsi);
                 }
             }
         }
         owner
     }
 
-    /// Whether a VSI on the port admits any address in the VLAN.
-    fn anyone(&self, port: PortId, vid: Vid) -> bool {
-        let mut here = self.vsis.iter().filter(|(_, vsi)| vsi.port == port);
-        here.any(|(_, vsi)| vsi.filters.iter().any(|filter| filter.mac.is_none() && filter.vid == vid))
+    fn vsis_on(&self, port: PortId) -> Vec<&Vsi> {
+        self.vsis.iter().filter(|vsi| vsi.entry.port == port).collect()
     }
 
-    /// How many addresses a downlink may have learnt: what each of its VSIs that names none may.
+    /// The VSI on the port that admits any address in the VLAN; of several the one opened last.
+    fn wild(&self, port: PortId, vid: Vid) -> Option<&Vsi> {
+        let any =
+            |vsi: &&Vsi| vsi.entry.filters.iter().any(|filter| filter.mac.is_none() && filter.vid == vid);
+        self.vsis_on(port).into_iter().rfind(any)
+    }
+
+    /// The VSI on the port that is in the VLAN, if there is only one.
+    fn sole(&self, port: PortId, vid: Vid) -> Option<&Vsi> {
+        let mut here = self.vsis_on(port);
+        here.retain(|vsi| vsi.entry.filters.iter().any(|filter| filter.vid == vid));
+        if here.len() == 1 { here.first().copied() } else { None }
+    }
+
+    /// The only VSI of a downlink.
+    fn alone(&self, port: PortId) -> Option<VsiKey> {
+        match self.vsis_on(port).as_slice() {
+            [only] if self.ports[&port].role == Role::Downlink => Some(only.key),
+            _ => None,
+        }
+    }
+
+    fn one_way(&self) -> bool {
+        matches!(self.kind, RelayKind::Edge(EdgeMode::Passthru | EdgeMode::Direct))
+    }
+
+    /// How many addresses the port may have learnt: what each of its VSIs that names none may.
     fn share(&self, port: PortId) -> usize {
-        let here = self.vsis.iter().filter(|(_, vsi)| vsi.port == port);
-        let wild = here.filter(|(_, vsi)| vsi.filters.iter().any(|filter| filter.mac.is_none()));
-        let most = |vsi: &VsiEntry| vsi.policy.max_macs.unwrap_or(self.limits.downlink_addresses);
-        wild.map(|(_, vsi)| most(vsi) as usize).sum()
+        let config = &self.ports[&port];
+        let mut wild = self.vsis_on(port);
+        wild.retain(|vsi| vsi.entry.filters.iter().any(|filter| filter.mac.is_none()));
+        let default = match config.role {
+            Role::Downlink => self.limits.downlink_addresses,
+            Role::Bridge if config.guard && !wild.is_empty() => u32::MAX,
+            Role::Bridge | Role::Uplink => return usize::MAX,
+        };
+        wild.iter().map(|vsi| vsi.entry.policy.max_macs.unwrap_or(default) as usize).sum()
     }
 
     fn may_learn(&self, port: PortId, vid: Vid) -> bool {
         match self.ports.get(&port) {
             Some(config) if config.up && self.member(port, vid) => match config.role {
                 Role::Bridge => true,
-                Role::Downlink => self.anyone(port, vid) && self.kind != RelayKind::Edge(EdgeMode::Passthru),
+                Role::Downlink => self.wild(port, vid).is_some() && !self.one_way(),
                 Role::Uplink => false,
             },
             _ => false,
         }
     }
 
-    /// Whole seconds that began between two times.
-    fn age(&self, now: Instant, seen: Instant) -> u32 {
-        u32::try_from(now.as_micros() / 1_000_000 - seen.as_micros() / 1_000_000).unwrap()
-    }
-
     fn where_learnt(&self, mac: MacAddr, vid: Vid, now: Instant) -> Option<PortId> {
-        let (port, seen) = self.learnt.get(&(mac, vid))?;
-        (self.age(now, *seen) < self.limits.fdb_ageing).then_some(*port)
+        let learnt = self.learnt.get(&(mac, vid))?;
+        (seconds(now) - seconds(learnt.seen) < self.limits.fdb_ageing).then_some(learnt.port)
     }
 
     fn untagged_pcp(&self, port: PortId, mac: MacAddr, vid: Vid) -> Pcp {
         let mut by_mac = None;
         let mut by_vid = None;
-        for (_, vsi) in self.vsis.iter().filter(|(_, vsi)| vsi.port == port) {
-            for filter in vsi.filters.iter().filter(|filter| filter.vid == vid) {
+        for vsi in self.vsis_on(port) {
+            for filter in vsi.entry.filters.iter().filter(|filter| filter.vid == vid) {
                 match filter.mac {
                     Some(named) if named == mac => by_mac = Some(filter.pcp.unwrap_or_default()),
-                    Some(_) => {}
                     None if self.ports[&port].role != Role::Uplink => {
-                        by_vid = Some(filter.pcp.unwrap_or_default())
+                        by_vid = Some(filter.pcp.unwrap_or_default());
                     }
-                    None => {}
+                    _ => {}
                 }
             }
         }
-        by_mac.or(by_vid).unwrap_or_default()
+        // Another VSI may have the address now.
+        let mine = self.owner(mac, vid).is_some_and(|owner| owner.entry.port == port);
+        by_mac.filter(|_| mine).or(by_vid).unwrap_or_default()
     }
 
-    /// The fate of a frame, its copies in the order of ports.
+    fn vsi_mut(&mut self, key: VsiKey) -> &mut Vsi {
+        self.vsis.iter_mut().find(|vsi| vsi.key == key).unwrap()
+    }
+
+    fn mirror(&mut self, vsi: &Vsi, direction: Direction, tag: Tag) {
+        let Some(mirror) = &vsi.entry.policy.mirror else { return };
+        let wanted = match direction {
+            Direction::Ingress => mirror.ingress,
+            Direction::Egress => mirror.egress,
+        };
+        let to = match &mirror.to {
+            MirrorTo::Capture(id) => MirrorTarget::Capture(*id),
+            MirrorTo::Port(name) => match self.ports.values().find(|port| port.name == *name) {
+                Some(port) if port.up && port.id != vsi.entry.port => MirrorTarget::Port(port.id),
+                _ => return,
+            },
+        };
+        if wanted {
+            self.mirrors.push(MirrorCopy { to, tag, vsi: vsi.key, direction });
+        }
+    }
+
     pub(crate) fn process(
         &mut self,
         now: Instant,
         ingress: PortId,
         frame: &Frame<'_>,
-    ) -> (Outcome, Vec<Copy>) {
-        let fate = self.decide(now, ingress, frame);
+        packet: &Packet,
+    ) -> Fate {
+        self.from = None;
+        self.mirrors.clear();
+        let fate = self.decide(now, ingress, frame, packet);
         let (outcome, copies) = match fate {
             Ok(None) => (Outcome::Punt(PuntReason::Reserved), Vec::new()),
             Ok(Some(copies)) => (Outcome::Forward, copies),
@@ -203,7 +317,17 @@ impl Reference {
             Outcome::Punt(_) => tally.punted += 1,
             Outcome::Drop(reason) => *tally.drops.entry(reason).or_default() += 1,
         }
-        (outcome, copies)
+        if let Some(key) = self.from {
+            let vsi = self.vsi_mut(key);
+            vsi.rx.0 += 1;
+            vsi.rx.1 += u64::from(frame.len);
+            if let Outcome::Drop(reason) = outcome {
+                *vsi.drops.entry(reason).or_default() += 1;
+            }
+        }
+        let mut mirrors = std::mem::take(&mut self.mirrors);
+        mirrors.sort_by_key(|mirror| (mirror.direction == Direction::Egress, mirror.vsi));
+        (outcome, copies, mirrors)
     }
 
     fn decide(
@@ -211,6 +335,7 @@ impl Reference {
         now: Instant,
         ingress: PortId,
         frame: &Frame<'_>,
+        packet: &Packet,
     ) -> Result<Option<Vec<Copy>>, DropReason> {
         let config = self.ports.get(&ingress).cloned().ok_or(DropReason::NoPort)?;
         let downlink = config.role == Role::Downlink;
@@ -222,6 +347,7 @@ impl Reference {
         if downlink && self.vsi_vids(ingress).is_empty() {
             return Err(DropReason::GateShut);
         }
+        self.from = self.alone(ingress);
         let dst = frame.dst.octets();
         if dst[..5] == [1, 0x80, 0xc2, 0, 0] && dst[5] < 16 {
             return match dst[5] {
@@ -239,16 +365,28 @@ impl Reference {
             }
         }
 
-        // VLAN and priority.
+        // VLAN and priority, and the VSI it is of.
         if frame.tag.is_some_and(|tag| tag.tpid != EtherType::C_VLAN) {
             return Err(DropReason::ServiceTag);
         }
         let tagged = frame.tag.and_then(|tag| tag.vid);
         let vid = tagged.or_else(|| self.pvid(ingress)).ok_or(DropReason::Untagged)?;
-        let (pcp, dei) = match frame.tag {
+        let (mut pcp, dei) = match frame.tag {
             Some(tag) => (tag.pcp, tag.dei),
             None => (self.untagged_pcp(ingress, frame.src, vid), false),
         };
+        let owner = self.owner(frame.src, vid).cloned();
+        let vsi = match &owner {
+            _ if uplink => None,
+            Some(owner) if owner.entry.port == ingress => Some(owner.clone()),
+            Some(_) => None,
+            None => self.wild(ingress, vid).cloned(),
+        };
+        let vsi = match vsi {
+            None if downlink && passthru => self.alone(ingress).map(|key| self.vsi_mut(key).clone()),
+            vsi => vsi,
+        };
+        self.from = vsi.as_ref().map(|vsi| vsi.key).or(self.from);
 
         // Who may send it.
         let src = frame.src.octets();
@@ -258,126 +396,276 @@ impl Reference {
         if !self.member(ingress, vid) {
             return Err(DropReason::NotMember);
         }
-        let owner = self.owner(frame.src, vid);
         if !uplink {
-            if owner.is_some_and(|owner| owner != ingress) {
-                return Err(DropReason::StaticMoved);
+            match &owner {
+                Some(owner) if owner.entry.port == ingress => self.vsi_mut(owner.key).taken = None,
+                Some(owner) if config.takes_over => {
+                    let owner = self.vsi_mut(owner.key);
+                    if owner.taken != Some(ingress) {
+                        owner.taken = Some(ingress);
+                        owner.taken_over += 1;
+                    }
+                }
+                Some(_) => return Err(DropReason::StaticMoved),
+                None => {
+                    let judged = if downlink { !passthru } else { config.guard };
+                    if judged && self.wild(ingress, vid).is_none() {
+                        return Err(DropReason::SourceGuard);
+                    }
+                }
             }
-            let judged = if downlink { !passthru } else { config.guard };
-            if owner.is_none() && judged && !self.anyone(ingress, vid) {
-                return Err(DropReason::SourceGuard);
+        }
+
+        // What the profile says of frames from the VM.
+        if let Some(vsi) = &vsi {
+            self.mirror(vsi, Direction::Ingress, Tag { tpid: EtherType::C_VLAN, pcp, dei, vid: Some(vid) });
+            if !policy::permits(&vsi.entry.policy.ingress, frame.src, frame.dst, vid, packet) {
+                return Err(DropReason::AclIngress);
+            }
+            if let Some(rate) = vsi.entry.policy.ingress_rate
+                && !self.vsi_mut(vsi.key).ingress.octets(now, rate, frame.len)
+            {
+                return Err(DropReason::RateIngress);
+            }
+            if let PcpRule::Set(set) = vsi.entry.policy.pcp {
+                pcp = set;
             }
         }
 
         // Learning, or the lack of it on the uplink.
         let mut sender = None;
         if uplink {
-            sender = owner.or_else(|| self.where_learnt(frame.src, vid, now));
+            sender = owner.as_ref().map(|owner| owner.entry.port);
+            sender = sender.or_else(|| self.where_learnt(frame.src, vid, now));
             if let Some(sender) = sender
                 && self.kind != RelayKind::Edge(EdgeMode::Vepa)
             {
                 self.tally.entry(sender).or_default().echoes += 1;
                 return Err(DropReason::Echo);
             }
-        } else if owner.is_none() && !(downlink && passthru) {
-            let key = (frame.src, vid);
-            let before = self.learnt.get(&key).map(|(port, _)| *port);
-            if before != Some(ingress) {
-                let held = self.learnt.values().filter(|(port, _)| *port == ingress).count();
-                if downlink && held >= self.share(ingress) {
-                    return Err(DropReason::LearnLimit);
-                }
-                if self.where_learnt(frame.src, vid, now).is_some() {
-                    self.tally.entry(ingress).or_default().moves += 1;
-                }
-            }
-            self.learnt.insert(key, (ingress, now));
+        } else if owner.is_none() && !(downlink && self.one_way()) {
+            self.learn(now, ingress, frame.src, vid)?;
+        }
+
+        // What it says of groups.
+        let at = seconds(now);
+        let says = packet
+            .says
+            .as_ref()
+            .filter(|says| if says.v6 { dst[..2] == [0x33, 0x33] } else { dst[..3] == [1, 0, 0x5e] });
+        if let Some(says) = says {
+            self.listeners.hear(ingress, uplink, vid, says.v6, &says.what, at);
         }
 
         // Every port is asked whether it wants the frame.
         let group = dst[0] % 2 == 1;
-        let location = self.owner(frame.dst, vid).or_else(|| self.where_learnt(frame.dst, vid, now));
-        let location = if group { None } else { location };
-        let mut copies = Vec::new();
+        let named = self.owner(frame.dst, vid).filter(|_| !group);
+        let reachable = |port: &PortId| self.ports[port].up && self.member(*port, vid);
+        let taken =
+            named.and_then(|vsi| vsi.taken).filter(|port| self.ports.contains_key(port) && reachable(port));
+        let in_place = named.filter(|_| taken.is_none()).map(|vsi| vsi.key);
+        let location = taken.or_else(|| named.map(|vsi| vsi.entry.port));
+        let location = location.or_else(|| self.where_learnt(frame.dst, vid, now).filter(|_| !group));
+        let veb = self.kind == RelayKind::Edge(EdgeMode::Veb);
+        let looked_up = match self.kind {
+            RelayKind::Bridge => true,
+            RelayKind::Edge(_) if downlink => veb,
+            RelayKind::Edge(_) => !self.one_way(),
+        };
+        let storm = match () {
+            () if frame.dst.is_broadcast() => Some((0, config.storm.broadcast, DropReason::BroadcastStorm)),
+            () if group => Some((1, config.storm.multicast, DropReason::MulticastStorm)),
+            () if looked_up && location.is_none() => {
+                Some((2, config.storm.unknown, DropReason::UnknownStorm))
+            }
+            () => None,
+        };
+        if let Some((kind, Some(limit), reason)) = storm
+            && !self.storms.entry((ingress, kind)).or_default().frame(now, limit)
+        {
+            return Err(reason);
+        }
+        let mut ports = Vec::new();
         let mut withheld = false;
         for (port, out) in &self.ports {
             let wants = match self.kind {
                 RelayKind::Bridge => location.is_none() || location == Some(*port),
-                RelayKind::Edge(EdgeMode::Passthru) if uplink => out.role == Role::Downlink,
+                RelayKind::Edge(_) if !looked_up && uplink => out.role == Role::Downlink,
+                RelayKind::Edge(_) if !looked_up => out.role == Role::Uplink,
                 RelayKind::Edge(_) if uplink => {
-                    out.role == Role::Downlink
-                        && (group || location == Some(*port) || location.is_none() && self.anyone(*port, vid))
+                    let here = location == Some(*port);
+                    let maybe = location.is_none() && self.wild(*port, vid).is_some();
+                    out.role == Role::Downlink && (group || here || maybe)
                 }
-                RelayKind::Edge(
-                    EdgeMode::Vepa
-                    | EdgeMode::Isolate
-                    | EdgeMode::Private
-                    | EdgeMode::Passthru
-                    | EdgeMode::Direct,
-                ) => out.role == Role::Uplink,
-                RelayKind::Edge(EdgeMode::Veb) => match location {
+                RelayKind::Edge(_) => match location {
                     Some(location) => location == *port,
-                    None => group || out.role == Role::Uplink || self.anyone(*port, vid),
+                    None => group || out.role == Role::Uplink || self.wild(*port, vid).is_some(),
                 },
             };
-            if !wants || !out.up || !self.member(*port, vid) {
-                continue;
-            }
-            if *port == ingress && !config.reflective {
+            if !wants || !out.up || !self.member(*port, vid) || *port == ingress && !config.reflective {
                 continue;
             }
             if sender == Some(*port) {
                 withheld = true;
                 continue;
             }
-            let tag = Tag { tpid: EtherType::C_VLAN, pcp, dei, vid: Some(vid) };
-            let tag = if self.sends_untagged(*port, vid) { None } else { Some(tag) };
-            copies.push(Copy { port: *port, tag, reflected: *port == ingress });
+            ports.push(*port);
         }
         if let Some(sender) = sender.filter(|_| withheld) {
             self.tally.entry(sender).or_default().echoes += 1;
         }
-        if !copies.is_empty() {
-            return Ok(Some(copies));
+        if ports.is_empty() {
+            return Err(if withheld {
+                DropReason::Echo
+            } else if looked_up && location == Some(ingress) {
+                DropReason::SamePort
+            } else if uplink && looked_up && !group && location.is_none() {
+                DropReason::UnknownUnicast
+            } else {
+                DropReason::NoEgress
+            });
         }
-        let vepa = downlink && self.kind != RelayKind::Edge(EdgeMode::Veb);
-        Err(if withheld {
-            DropReason::Echo
-        } else if location == Some(ingress) && !vepa {
-            DropReason::SamePort
-        } else if uplink && !group && location.is_none() && !passthru {
-            DropReason::UnknownUnicast
-        } else {
-            DropReason::NoEgress
-        })
+
+        // Groups go where listeners are.
+        let before = ports.len();
+        match says.map(|says| (says.v6, &says.what)) {
+            Some((v6, What::Report(_))) if self.listeners.reports_go_to_routers(vid, v6, at) => {
+                ports.retain(|port| {
+                    self.ports[port].role == Role::Uplink || self.listeners.router(*port, vid, v6, at)
+                });
+            }
+            Some((v6, What::Query { general: true })) => {
+                for port in ports.iter().filter(|port| self.ports[port].role != Role::Uplink) {
+                    self.listeners.ask(*port, vid, v6, at);
+                }
+            }
+            _ if group => {
+                ports.retain(|port| {
+                    self.ports[port].role == Role::Uplink
+                        || self.gets_all_groups(*port)
+                        || self.solicits(*port, frame.dst)
+                        || self.listeners.wants(*port, vid, frame.dst, at)
+                });
+            }
+            _ => {}
+        }
+        self.tally.entry(ingress).or_default().withheld += (before - ports.len()) as u64;
+
+        // What profiles say of frames to VMs.
+        let tag = Tag { tpid: EtherType::C_VLAN, pcp, dei, vid: Some(vid) };
+        let mut refused = DropReason::NoListener;
+        let mut copies = Vec::new();
+        for port in ports {
+            let receiver = match in_place.filter(|_| looked_up) {
+                _ if self.ports[&port].role == Role::Uplink => None,
+                Some(key) => self.vsis.iter().find(|vsi| vsi.key == key),
+                None if group => self.sole(port, vid),
+                None => self.wild(port, vid).or_else(|| self.sole(port, vid)),
+            };
+            if let Some(vsi) = receiver.cloned() {
+                let reason = if !policy::permits(&vsi.entry.policy.egress, frame.src, frame.dst, vid, packet)
+                {
+                    Some(DropReason::AclEgress)
+                } else if let Some(rate) = vsi.entry.policy.egress_rate
+                    && !self.vsi_mut(vsi.key).egress.octets(now, rate, frame.len)
+                {
+                    Some(DropReason::RateEgress)
+                } else {
+                    None
+                };
+                if let Some(reason) = reason {
+                    *self.vsi_mut(vsi.key).drops.entry(reason).or_default() += 1;
+                    refused = reason;
+                    continue;
+                }
+                self.mirror(&vsi, Direction::Egress, tag);
+                let tx = &mut self.vsi_mut(vsi.key).tx;
+                *tx = (tx.0 + 1, tx.1 + u64::from(frame.len));
+            }
+            let tag = if self.sends_untagged(port, vid) { None } else { Some(tag) };
+            copies.push(Copy { port, tag, reflected: port == ingress });
+        }
+        if copies.is_empty() { Err(refused) } else { Ok(Some(copies)) }
+    }
+
+    fn learn(&mut self, now: Instant, ingress: PortId, src: MacAddr, vid: Vid) -> Result<(), DropReason> {
+        let fresh = self.where_learnt(src, vid, now);
+        let held = self.learnt.values().filter(|learnt| learnt.port == ingress).count();
+        let share = self.share(ingress);
+        let Limits { flap_moves, flap_window, flap_hold, .. } = self.limits;
+        let tally = self.tally.entry(ingress).or_default();
+        let at = seconds(now);
+        let (mut moves, mut began) = (0, 0);
+        if let Some(old) = self.learnt.get_mut(&(src, vid)) {
+            if old.port == ingress {
+                old.seen = now;
+                return Ok(());
+            }
+            if fresh.is_some() {
+                let lasts = if old.moves > flap_moves { flap_hold } else { flap_window };
+                if old.moves > 0 && at - old.began < lasts {
+                    if old.moves == flap_moves {
+                        (old.moves, old.began) = (flap_moves + 1, at);
+                    }
+                    if old.moves > flap_moves {
+                        tally.held += 1;
+                        return Ok(());
+                    }
+                    (moves, began) = (old.moves + 1, old.began);
+                } else {
+                    (moves, began) = (1, at);
+                }
+            }
+        }
+        if held >= share {
+            return Err(DropReason::LearnLimit);
+        }
+        if fresh.is_some() {
+            tally.moves += 1;
+        }
+        self.learnt.insert((src, vid), Learnt { port: ingress, seen: now, moves, began });
+        Ok(())
+    }
+
+    /// Whether some VSI there has every group.
+    fn gets_all_groups(&self, port: PortId) -> bool {
+        self.ports[&port].role == Role::Downlink && self.one_way()
+            || self.vsis_on(port).iter().any(|vsi| vsi.entry.policy.groups == GroupFilter::All)
+    }
+
+    /// Whether an address made of a MAC address of a VSI there has this solicited-node group.
+    fn solicits(&self, port: PortId, dst: MacAddr) -> bool {
+        let MacAddr(0x33, 0x33, 0xff, a, b, c) = dst else { return false };
+        let mut filters = self.vsis_on(port).into_iter().flat_map(|vsi| &vsi.entry.filters);
+        filters.any(|filter| filter.mac.is_some_and(|mac| mac.octets()[3..] == [a, b, c]))
     }
 
     /// All known addresses, ordered.
     pub(crate) fn fdb(&self, now: Instant) -> Vec<FdbEntry> {
         let mut entries = Vec::new();
-        for (&(mac, vid), &(port, ref seen)) in &self.learnt {
-            if self.age(now, *seen) < self.limits.fdb_ageing {
-                entries.push(FdbEntry {
-                    mac,
-                    vid,
-                    port,
-                    age: self.age(now, *seen),
-                    origin: Origin::Learned,
-                    moves: 0,
-                });
+        for (&(mac, vid), learnt) in &self.learnt {
+            let age = seconds(now) - seconds(learnt.seen);
+            if age < self.limits.fdb_ageing {
+                let (port, moves) = (learnt.port, learnt.moves);
+                entries.push(FdbEntry { mac, vid, port, age, origin: Origin::Learned, moves });
             }
         }
         let named: BTreeSet<_> = self
             .vsis
             .iter()
-            .flat_map(|(_, vsi)| &vsi.filters)
-            .filter_map(|f| Some((f.mac?, f.vid)))
+            .flat_map(|vsi| &vsi.entry.filters)
+            .filter_map(|filter| Some((filter.mac?, filter.vid)))
             .collect();
         for (mac, vid) in named {
-            let port = self.owner(mac, vid).unwrap();
+            let port = self.owner(mac, vid).unwrap().entry.port;
             entries.push(FdbEntry { mac, vid, port, age: 0, origin: Origin::Static, moves: 0 });
         }
         entries.sort_unstable_by_key(|entry| (entry.mac, entry.vid));
         entries
     }
+}
+
+/// Whole seconds.
+fn seconds(at: Instant) -> u32 {
+    u32::try_from(at.as_micros() / 1_000_000).unwrap()
 }

@@ -1,11 +1,9 @@
 //! A relay with the ports and VMs of the stories, and a way to write down what it does.
 
-use std::sync::Arc;
-
 use ether::{EtherType, Instant, MacAddr, Pcp, Tag, Vid};
 use hairpin::{
     Control, EdgeMode, Frame, Limits, Outcome, PortConfig, PortCounters, PortId, Relay, RelayKind, Role,
-    Verdict, VsiEntry, VsiFilter, VsiKey,
+    Verdict, VsiCounters, VsiEntry, VsiFilter, VsiKey, policy::Policy,
 };
 
 pub(crate) const UP: u16 = 0;
@@ -110,7 +108,11 @@ impl Lab {
     }
 
     pub(crate) fn open(&mut self, key: u32, port: u16, filters: &[VsiFilter]) {
-        let entry = VsiEntry { port: PortId(port), filters: filters.to_vec(), policy: Arc::default() };
+        self.open_with(key, port, filters, Policy::default());
+    }
+
+    pub(crate) fn open_with(&mut self, key: u32, port: u16, filters: &[VsiFilter], policy: Policy) {
+        let entry = VsiEntry { port: PortId(port), filters: filters.to_vec(), policy: policy.into() };
         self.control.open_vsi(VsiKey(key), entry).unwrap();
         self.publish();
     }
@@ -135,14 +137,13 @@ impl Lab {
         dst: MacAddr,
         tag: Option<Tag>,
     ) -> String {
-        let frame = Frame { dst, src, tag, ethertype, len: 100, payload: &[] };
-        self.relay.process(
-            &self.relay.load(),
-            Instant::from_secs(self.now),
-            PortId(port),
-            &frame,
-            &mut self.verdict,
-        );
+        self.send_frame(port, &Frame { dst, src, tag, ethertype, len: 100, payload: &[] })
+    }
+
+    /// [`Lab::send`] of a whole frame.
+    pub(crate) fn send_frame(&mut self, port: u16, frame: &Frame<'_>) -> String {
+        let now = Instant::from_secs(self.now);
+        self.relay.process(&self.relay.load(), now, PortId(port), frame, &mut self.verdict);
         assert_eq!(self.verdict.copies().is_empty(), self.verdict.outcome() != Outcome::Forward);
         match self.verdict.outcome() {
             Outcome::Drop(reason) => return reason.name().to_owned(),
@@ -159,6 +160,10 @@ impl Lab {
             format!("{}{tag}{}", copy.port, if copy.reflected { "*" } else { "" })
         };
         copies.iter().map(show).collect::<Vec<_>>().join(" ")
+    }
+
+    pub(crate) fn vsi(&self, key: u32) -> VsiCounters {
+        self.relay.vsi(VsiKey(key)).unwrap()
     }
 
     pub(crate) fn count(&self, port: u16) -> PortCounters {

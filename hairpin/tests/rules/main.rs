@@ -4,7 +4,10 @@
 
 mod bridge;
 mod edge;
+mod groups;
 mod lab;
+mod moves;
+mod policy;
 
 use std::sync::Arc;
 
