@@ -9,20 +9,17 @@ use ether::{Instant, MacAddr};
 use hairpin::{EdgeMode, PortId, VsiKey};
 use lldp::Agent;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use vdp::{
-    Command, FilterEntry, FilterInfo, Hints, VsiId,
-    bridge::BridgeConfig,
-    station::{StationConfig, VsiRequest},
-};
+use vdp::{Command, Hints, VsiId, bridge::BridgeConfig, station::StationConfig};
 
 use crate::{
     announce::local_info,
-    config::{BridgePortKind, Config, RoleConfig, VsiConfig},
+    config::{BridgePortKind, Config, RoleConfig},
     dispatch::dispatch,
     edge::EdgeRelay,
     effect::Effect,
     event::Event,
     input::{Input, Link},
+    order::{self, Vm, Vms},
     port::{Edge, Port, PortKind, Side},
     reload,
     vsidb::VsiDb,
@@ -34,6 +31,7 @@ pub struct Core {
     pub(crate) config: Config,
     pub(crate) ports: Vec<Port>,
     pub(crate) vsidb: VsiDb,
+    pub(crate) vms: Vms,
     pub(crate) effects: VecDeque<Effect>,
     /// Rows given to VSIs whose gate was opened.
     pub(crate) keys: BTreeMap<(PortId, VsiId), VsiKey>,
@@ -61,6 +59,7 @@ impl Core {
             config,
             ports,
             vsidb,
+            vms: Vms::new(),
             effects: VecDeque::new(),
             keys: BTreeMap::new(),
             next_key: 0,
@@ -68,6 +67,7 @@ impl Core {
             deadlines: BTreeSet::new(),
             random,
         };
+        core.know_vms();
         for index in 0..core.ports.len() {
             wiring::settle(&mut core, now, index);
         }
@@ -81,6 +81,7 @@ impl Core {
                 Ok(config) => reload::apply(self, now, config),
                 Err(error) => self.tell(Event::ReloadRefused { error: error.to_string() }),
             },
+            Input::Vsi { order } => order::carry_out(self, now, order),
             Input::Link { port, link } => self.handle_link(now, port, link),
             Input::Frame { port, frame } => {
                 if let Some(port) = self.ports.get_mut(port.index()) {
@@ -160,11 +161,25 @@ impl Core {
         })
     }
 
-    /// The configured VSI with this instance identifier and the port of its VM.
-    pub(crate) fn configured_vsi(&self, id: &VsiId) -> Option<(PortId, &VsiConfig)> {
-        let vsi = self.config.station()?.vsis.iter().find(|vsi| vsi.id == *id)?;
-        let port = self.ports.iter().find(|port| port.interface == vsi.interface)?;
-        Some((port.id, vsi))
+    /// Takes up the VSIs of the configuration. Those given at run time stay; what is known of a migration does too.
+    pub(crate) fn know_vms(&mut self) {
+        let Some(station) = self.config.station() else { return };
+        let ports: BTreeMap<&str, PortId> =
+            self.ports.iter().map(|port| (port.interface.as_str(), port.id)).collect();
+        let old = std::mem::take(&mut self.vms);
+        let configured = station.vsis.iter().filter_map(|vsi| {
+            let hints = old.get(&vsi.id).map_or_else(Hints::default, |vm| vm.hints);
+            let port = *ports.get(vsi.interface.as_str())?;
+            Some((vsi.id, Vm { config: vsi.clone(), port, given: false, hints }))
+        });
+        let configured: Vms = configured.collect();
+        self.vms = old.into_iter().filter(|(_, vm)| vm.given).collect();
+        self.vms.extend(configured);
+    }
+
+    /// The place of a station's uplink.
+    pub(crate) fn uplink(&self) -> Option<usize> {
+        self.ports.iter().position(|port| port.kind == PortKind::Uplink)
     }
 
     fn side_mut(&mut self, port: PortId) -> Option<&mut Side> {
@@ -175,18 +190,26 @@ impl Core {
         self.ports.get_mut(index)?.side()
     }
 
-    /// Adds a port under the first free number.
-    pub(crate) fn add_port(&mut self, now: Instant, interface: String, kind: PortKind) {
+    /// Adds a port under the first free number; `None` when there are 65536 already.
+    pub(crate) fn add_port(&mut self, now: Instant, interface: String, kind: PortKind) -> Option<PortId> {
         let free = self.ports.iter().position(Port::is_free).unwrap_or(self.ports.len());
-        let Ok(id) = u16::try_from(free).map(PortId) else {
-            return tracing::error!(interface, "there are 65536 ports already");
-        };
+        let id = PortId(u16::try_from(free).ok()?);
         let edge = edge(&self.config, kind, &mut self.random, now);
         let new = Port::new(id, interface, kind, edge);
         match self.ports.get_mut(free) {
             Some(port) => *port = new,
             None => self.ports.push(new),
         }
+        Some(id)
+    }
+
+    /// Takes a port away; its number is free for another.
+    pub(crate) fn free_port(&mut self, id: PortId) {
+        wiring::shut_port(self, id.index());
+        if let Some(port) = self.ports.get_mut(id.index()) {
+            port.free();
+        }
+        self.reschedule(id.index());
     }
 
     /// Makes the agents of the port at `index`, or tells those it has how they work and what they say now.
@@ -212,15 +235,15 @@ impl Core {
         }
     }
 
-    /// Has the uplink carry out `command` of a configured VSI.
-    pub(crate) fn command(&mut self, now: Instant, vsi: &VsiConfig, command: Command) {
-        let uplink = self.ports.iter().position(|p| p.kind == PortKind::Uplink);
-        let side = uplink.and_then(|index| self.side_at(index));
-        if let (Some(Side::Station { vdp, .. }), Some(request)) = (side, request(vsi, command)) {
-            let id = request.id;
-            if let Err(error) = vdp.command(now, request) {
-                tracing::warn!(%id, %error, "VSI command refused");
-            }
+    /// Has the uplink carry out `command` of a VSI that is known.
+    pub(crate) fn command(&mut self, now: Instant, id: &VsiId, command: Command) {
+        let Some(vm) = self.vms.get(id) else { return };
+        let request = order::request(&vm.config, command, vm.hints);
+        let uplink = self.uplink();
+        if let Some(Side::Station { vdp, .. }) = uplink.and_then(|index| self.side_at(index))
+            && let Err(error) = vdp.command(now, request)
+        {
+            tracing::warn!(%id, %error, "VSI command refused");
         }
     }
 
@@ -278,20 +301,20 @@ impl Core {
             });
         }
         if vm {
-            self.follow_vm(now, &name, absent);
+            self.follow_vm(now, id, absent);
         }
         self.settle(now, id);
     }
 
     /// A VM's interface came or went: its VSI is wanted or not.
-    fn follow_vm(&mut self, now: Instant, interface: &str, absent: bool) {
-        let Some(station) = self.config.station() else { return };
+    fn follow_vm(&mut self, now: Instant, port: PortId, absent: bool) {
         let command = if absent { Command::DeAssociate } else { Command::Associate };
-        for vsi in station.vsis.clone().iter().filter(|vsi| vsi.interface == interface) {
-            self.command(now, vsi, command);
+        let follows = |vm: &&Vm| vm.port == port && vm.config.automatic;
+        let Some(id) = self.vms.values().find(follows).map(|vm| vm.config.id) else { return };
+        self.command(now, &id, command);
+        if let Some(uplink) = self.uplink() {
+            wiring::settle(self, now, uplink);
         }
-        let Some(uplink) = self.ports.iter().position(|p| p.kind == PortKind::Uplink) else { return };
-        wiring::settle(self, now, uplink);
     }
 }
 
@@ -342,18 +365,4 @@ fn edge(config: &Config, kind: PortKind, random: &mut StdRng, now: Instant) -> O
     };
     let ecp = ecp::Link::new(ecp::Subtype::Vdp, proposal.ecp_params(), random.random(), now);
     Some(Edge { side, ecp, status: None, local_tlv: None, neighbors: 0 })
-}
-
-/// `None` only for an address no station has, which the configuration has ruled out.
-fn request(vsi: &VsiConfig, command: Command) -> Option<VsiRequest> {
-    let entry = FilterEntry { group: None, mac: Some(vsi.mac), vid: vsi.vlan, priority: vsi.pcp };
-    Some(VsiRequest {
-        id: vsi.id,
-        manager: vsi.manager,
-        type_id: vsi.type_id,
-        version: vsi.type_version,
-        filter: FilterInfo::new(vec![entry]).ok()?,
-        command,
-        hints: Hints::default(),
-    })
 }

@@ -35,6 +35,8 @@ pub enum Effect {
         /// The VSI's row.
         key: VsiKey,
     },
+    /// [`crate::Core::ports`] has others than before: watch the interfaces of those new, let go of those gone.
+    FollowPorts,
     /// Tell whoever watches.
     Event(Event),
 }

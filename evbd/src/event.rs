@@ -92,11 +92,29 @@ pub enum Event {
         /// The state it has now.
         on: bool,
     },
+    /// An order for a VSI is being carried out.
+    VsiOrdered {
+        /// Its name, where it has one.
+        vsi: Option<String>,
+        /// Which VSI.
+        id: vdp::VsiId,
+        /// What was ordered.
+        command: vdp::Command,
+    },
+    /// An order for a VSI was refused; nothing changed.
+    VsiOrderRefused {
+        /// The VSI as the order called it.
+        vsi: String,
+        /// What was ordered.
+        command: vdp::Command,
+        /// Why it was refused, and what helps.
+        error: String,
+    },
     /// Something happened to a VSI of this station.
     StationVsi {
         /// Interface the VSI's commands go out of.
         port: String,
-        /// The VSI's configured name.
+        /// The VSI's name.
         vsi: Option<String>,
         /// What happened.
         #[serde(flatten)]
@@ -152,6 +170,8 @@ impl Event {
             Self::Probe { .. } => "probe",
             Self::Relay { .. } => "relay",
             Self::Reflective { .. } => "reflective",
+            Self::VsiOrdered { .. } => "vsi_ordered",
+            Self::VsiOrderRefused { .. } => "vsi_order_refused",
             Self::StationVsi { .. } => "station_vsi",
             Self::BridgeVsi { .. } => "bridge_vsi",
             Self::Reloaded { .. } => "reloaded",

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 pub use hairpin::PortId;
 
+use crate::order::VsiOrder;
+
 /// One thing the outside tells [`crate::Core`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "input")]
@@ -35,6 +37,12 @@ pub enum Input {
     Reload {
         /// The file's text; it was found valid.
         config: String,
+    },
+    /// An operator or hypervisor wants something of a VSI; answered with [`crate::Event::VsiOrdered`] or
+    /// [`crate::Event::VsiOrderRefused`].
+    Vsi {
+        /// What.
+        order: VsiOrder,
     },
     /// A deadline of [`crate::Core::poll_timeout`] has come.
     Timeout,

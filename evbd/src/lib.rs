@@ -16,6 +16,7 @@ mod effect;
 mod event;
 mod input;
 mod kernel;
+mod order;
 mod port;
 mod probe;
 mod record;
@@ -32,6 +33,7 @@ pub use crate::{
     effect::Effect,
     event::Event,
     input::{Input, Link, PortId},
+    order::{VsiOrder, Which},
     port::PortKind,
     probe::Proof,
     record::{FORMAT, Header},

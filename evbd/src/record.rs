@@ -184,6 +184,7 @@ pub(crate) fn effect_row(effect: &Effect) -> Value {
         Effect::SwitchRelay(mode) => json!({ "effect": "switch_relay", "mode": mode }),
         Effect::OpenVsi { key, entry } => json!({ "effect": "open_vsi", "key": key, "entry": entry }),
         Effect::CloseVsi { key } => json!({ "effect": "close_vsi", "key": key }),
+        Effect::FollowPorts => json!({ "effect": "follow_ports" }),
         Effect::Event(event) => {
             let mut row = view::row(event);
             if let Some(fields) = row.as_object_mut() {

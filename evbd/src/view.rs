@@ -8,6 +8,7 @@ use vdp::VsiId;
 
 use crate::{
     api::Table,
+    config::VsiConfig,
     core::Core,
     decode::digits,
     describe::{describe, remainder},
@@ -164,21 +165,15 @@ fn vsis(core: &Core, port: &Port, now: Instant) -> Vec<Value> {
     let in_ms = |at: Option<Instant>| at.map(|at| (at - now).as_millis());
     let gate = |at: PortId, id: VsiId| if core.keys.contains_key(&(at, id)) { "open" } else { "shut" };
     match &edge.side {
-        Side::Station { vdp, .. } => vdp
-            .vsis()
-            .map(|machine| {
-                let configured = core.configured_vsi(&machine.id);
-                row(Vsi {
-                    port: port.interface.clone(),
-                    name: configured.map(|(_, vsi)| vsi.name.clone()),
-                    interface: configured.map(|(_, vsi)| vsi.interface.clone()),
-                    profile: None,
-                    gate: gate(configured.map_or(port.id, |(vm, _)| vm), machine.id),
-                    next_timer_in_ms: in_ms(machine.next_timer),
-                    machine,
-                })
-            })
-            .collect(),
+        Side::Station { vdp, .. } => {
+            let idle = core.vms.values().filter(|vm| vdp.vsi(&vm.config.id).is_none());
+            let idle = idle.map(|vm| row(known(core, port, &vm.config.id, None, Idle::new(&vm.config))));
+            let live = vdp.vsis().map(|machine| {
+                let due = in_ms(machine.next_timer);
+                row(known(core, port, &machine.id.clone(), due, machine))
+            });
+            live.chain(idle).collect()
+        }
         Side::Bridge { vdp, .. } => vdp
             .vsis()
             .map(|machine| {
@@ -194,6 +189,39 @@ fn vsis(core: &Core, port: &Port, now: Instant) -> Vec<Value> {
                 })
             })
             .collect(),
+    }
+}
+
+/// A station's VSI, with what the station knows beside its machine.
+fn known<M>(core: &Core, port: &Port, id: &VsiId, next_timer_in_ms: Option<u128>, machine: M) -> Vsi<M> {
+    let vm = core.vms.get(id);
+    let gate = core.keys.contains_key(&(vm.map_or(port.id, |vm| vm.port), *id));
+    Vsi {
+        port: port.interface.clone(),
+        name: vm.map(|vm| vm.config.name.clone()),
+        interface: vm.map(|vm| vm.config.interface.clone()),
+        profile: None,
+        gate: if gate { "open" } else { "shut" },
+        next_timer_in_ms,
+        machine,
+    }
+}
+
+/// A VSI nobody has asked the bridge for.
+#[derive(Serialize)]
+struct Idle {
+    id: VsiId,
+    state: &'static str,
+    manager: vdp::ManagerId,
+    type_id: vdp::TypeId,
+    version: vdp::TypeVersion,
+    filter: vdp::FilterInfo,
+}
+
+impl Idle {
+    fn new(config: &VsiConfig) -> Self {
+        let VsiConfig { id, manager, type_id, type_version: version, ref filter, .. } = *config;
+        Self { id, state: "idle", manager, type_id, version, filter: filter.clone() }
     }
 }
 

@@ -30,7 +30,8 @@ use crate::{
     edge::{self, EdgeRelay},
     effect::Effect,
     event::Event,
-    port::{Edge, Port, PortKind, Side},
+    order,
+    port::{Edge, Port, Side},
 };
 
 /// The EVB TLV's place among the organizational TLVs [Q D.2.12].
@@ -282,7 +283,7 @@ fn from_station(core: &mut Core, now: Instant, index: usize, output: station::Ou
         station::Output::Event(event) => event,
     };
     let id = *subject_of(&event);
-    let vm = core.configured_vsi(&id).map(|(port, vsi)| (port, vsi.name.clone()));
+    let vm = core.vms.get(&id).map(|vm| (vm.port, vm.config.name.clone()));
     if let Some((port, _)) = &vm {
         match &event {
             StationEvent::Associated { filter, .. } => {
@@ -302,7 +303,22 @@ fn from_station(core: &mut Core, now: Instant, index: usize, output: station::Ou
         }
     }
     let port = core.ports.get(index).map_or_else(String::new, |p| p.interface.clone());
+    let gone = matches!(event, StationEvent::Gone { .. });
     core.tell(Event::StationVsi { port, vsi: vm.map(|(_, name)| name), what: event });
+    if gone {
+        forget_given(core, index, &id);
+    }
+}
+
+/// A VSI that was given at run time and is wanted no longer is forgotten, and its port with it.
+fn forget_given(core: &mut Core, index: usize, id: &VsiId) {
+    let given = core.vms.get(id).is_some_and(|vm| vm.given);
+    if let Some(Side::Station { vdp, .. }) = core.side_at(index)
+        && given
+        && vdp.vsi(id).is_none()
+    {
+        order::forget(core, id);
+    }
 }
 
 fn from_bridge(core: &mut Core, now: Instant, index: usize, output: bridge::Output) {
@@ -369,9 +385,9 @@ fn shut(core: &mut Core, port: PortId, id: &VsiId) -> Option<VsiKey> {
 
 /// Shuts the gate of a configured VSI, if it is open.
 pub(crate) fn shut_vsi(core: &mut Core, now: Instant, id: &VsiId) {
-    let Some(port) = core.configured_vsi(id).map(|(port, _)| port) else { return };
+    let Some(port) = core.vms.get(id).map(|vm| vm.port) else { return };
     let Some(key) = shut(core, port, id) else { return };
-    let uplink = core.ports.iter().position(|port| port.kind == PortKind::Uplink);
+    let uplink = core.uplink();
     if let Some(relay) = uplink.and_then(|index| edge_relay(core, index)) {
         relay.shut(now, key);
     }

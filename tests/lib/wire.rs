@@ -11,7 +11,7 @@ use std::{
 };
 
 use ether::{EtherType, FrameView, Instant, MacAddr};
-use evbd::{Config, Core, Effect, Event, Input, Link, PortId};
+use evbd::{Config, Core, Effect, Event, Input, Link, PortId, VsiOrder};
 use hairpin::{EdgeMode, VsiEntry, VsiKey};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -179,6 +179,32 @@ impl Wire {
         self.machines[machine].liar = liar;
     }
 
+    /// Gives a machine an order for a VSI.
+    ///
+    /// # Errors
+    /// When it is refused, with why.
+    pub fn order(&mut self, machine: usize, order: VsiOrder) -> Result<(), String> {
+        let before = self.machines[machine].events.len();
+        self.input(machine, Input::Vsi { order });
+        let mut said = self.machines[machine].events[before..].iter();
+        said.find_map(|(_, event)| match event {
+            Event::VsiOrdered { .. } => Some(Ok(())),
+            Event::VsiOrderRefused { error, .. } => Some(Err(error.clone())),
+            _ => None,
+        })
+        .expect("an order is answered")
+    }
+
+    /// The interface of a port comes up or goes.
+    pub fn interface(&mut self, machine: usize, interface: &str, there: bool) {
+        let port = self.machines[machine].port(interface);
+        if there {
+            self.link(machine, port, true);
+        } else {
+            self.input(machine, Input::Link { port, link: Link::Absent });
+        }
+    }
+
     /// Puts a frame on the wire as if it had come to a port.
     pub fn inject(&mut self, machine: usize, interface: &str, frame: Vec<u8>) {
         let port = self.machines[machine].port(interface);
@@ -265,6 +291,8 @@ impl Wire {
                 Effect::CloseVsi { key } => {
                     m.open.remove(&key);
                 }
+                // Whoever plays says when an interface is there.
+                Effect::FollowPorts => {}
                 Effect::Event(event) => m.events.push((self.now, event)),
             }
         }

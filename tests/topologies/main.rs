@@ -4,6 +4,7 @@
 
 mod crowd;
 mod modes;
+mod orders;
 mod reload;
 
 use std::time::Duration;

@@ -9,8 +9,9 @@ use zbus::{Connection, connection::Builder, proxy};
 
 use super::{
     Table,
-    variant::{Dict, from_dict},
+    variant::{Dict, from_dict, to_dict},
 };
+use crate::order::VsiOrder;
 
 #[proxy(interface = "org.evbd.Daemon1", default_service = "org.evbd", default_path = "/org/evbd")]
 trait Daemon1 {
@@ -21,6 +22,7 @@ trait Daemon1 {
     fn fdb(&self) -> zbus::Result<Vec<Dict>>;
     fn events(&self, after: u64) -> zbus::Result<Vec<Dict>>;
     fn reload(&self) -> zbus::Result<Vec<Dict>>;
+    fn order_vsi(&self, order: Dict) -> zbus::Result<Dict>;
     #[zbus(signal)]
     fn event(&self, event: Dict) -> zbus::Result<()>;
 }
@@ -77,6 +79,18 @@ impl Client {
             Ok(rows) => Ok(rows.into_iter().map(from_dict).collect()),
             Err(zbus::Error::MethodError(_, Some(why), _)) => anyhow::bail!(why),
             Err(error) => Err(error).context("cannot reload"),
+        }
+    }
+
+    /// Has the daemon carry out an order for a VSI; the event that says so. What comes of it are later events.
+    ///
+    /// # Errors
+    /// When the order is refused, with why; nothing has changed then. Or when the daemon stops meanwhile.
+    pub async fn order(&self, order: &VsiOrder) -> anyhow::Result<Value> {
+        match self.proxy.order_vsi(to_dict(serde_json::to_value(order)?)).await {
+            Ok(event) => Ok(from_dict(event)),
+            Err(zbus::Error::MethodError(_, Some(why), _)) => anyhow::bail!(why),
+            Err(error) => Err(error).context("the order could not be given"),
         }
     }
 

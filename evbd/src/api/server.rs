@@ -15,8 +15,9 @@ use zbus::{connection::Builder, fdo, interface, object_server::SignalEmitter};
 
 use super::{
     OBJECT, Table,
-    variant::{Dict, to_dict},
+    variant::{Dict, from_dict, to_dict},
 };
+use crate::order::VsiOrder;
 
 /// What a client wants of the daemon's loop, which alone owns the state.
 pub(crate) enum Request {
@@ -24,6 +25,8 @@ pub(crate) enum Request {
     Show { table: Table, reply: oneshot::Sender<Vec<serde_json::Value>> },
     /// Read the configuration again; the rows of what changed, or why it is refused.
     Reload { reply: oneshot::Sender<Result<Vec<serde_json::Value>, String>> },
+    /// Have an order for a VSI carried out; the event that says so, or why it is refused.
+    Vsi { order: Box<VsiOrder>, reply: oneshot::Sender<Result<serde_json::Value, String>> },
     /// Remembered events with a number above `after`.
     Events { after: u64, reply: oneshot::Sender<Vec<serde_json::Value>> },
 }
@@ -185,6 +188,16 @@ impl Daemon {
     async fn reload(&self) -> fdo::Result<Vec<Dict>> {
         let rows = self.ask(|reply| Request::Reload { reply }).await?.map_err(fdo::Error::Failed)?;
         Ok(rows.into_iter().map(to_dict).collect())
+    }
+
+    /// Has an order for a VSI carried out, given as its JSON has it (`command`, `vsi`, `hints`, `port`). Returns the event
+    /// that says so; what comes of it is told by events with higher numbers. Fails, and changes nothing, when the order
+    /// is refused.
+    async fn order_vsi(&self, order: Dict) -> fdo::Result<Dict> {
+        let order: VsiOrder = serde_json::from_value(from_dict(order))
+            .map_err(|error| fdo::Error::InvalidArgs(error.to_string()))?;
+        let order = Box::new(order);
+        self.ask(|reply| Request::Vsi { order, reply }).await?.map(to_dict).map_err(fdo::Error::Failed)
     }
 
     /// An event, with its `number` and `event` name.

@@ -8,6 +8,7 @@ pub mod lab;
 mod reload;
 mod replay;
 mod show;
+mod vsi;
 mod watch;
 mod words;
 
@@ -38,6 +39,7 @@ enum Command {
     Reload(reload::Reload),
     /// Show what a running daemon knows.
     Show(Show),
+    Vsi(vsi::Vsi),
     Watch(watch::Watch),
     Decode(decode::Decode),
     Replay(replay::Play),
@@ -111,6 +113,7 @@ pub fn main() -> ExitCode {
         },
         Command::Reload(reload) => finish(block_on(reload.run())),
         Command::Show(show) => finish(block_on(show::show(show.table, show.json, show.detail, &show.socket))),
+        Command::Vsi(vsi) => block_on(vsi.run()).unwrap_or_else(|error| finish(Err(error))),
         Command::Watch(watch) => finish(block_on(watch.run())),
         Command::Decode(decode) => finish(block_on(decode.run())),
         Command::Doctor(doctor) => block_on(doctor.run()).unwrap_or_else(|error| finish(Err(error))),

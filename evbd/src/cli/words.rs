@@ -41,6 +41,10 @@ pub(super) fn words(event: &Value) -> String {
             format!("reflective relay switched {}", if on { "on" } else { "off" })
         }
         "station_vsi" | "bridge_vsi" => vsi(event),
+        "vsi_ordered" => format!("VSI {}: {} ordered", who(event), is("command").replace('_', "-")),
+        "vsi_order_refused" => {
+            format!("VSI {}: {} refused: {}", is("vsi"), is("command").replace('_', "-"), is("error"))
+        }
         "port_failed" => format!("port failed: {}", is("error")),
         "reloaded" => format!("configuration read again: {}", is("changes")),
         "reload_refused" => format!("configuration refused, nothing changed: {}", is("error")),
@@ -67,18 +71,30 @@ fn neighbor(event: &Value) -> String {
 }
 
 fn vsi(event: &Value) -> String {
-    let name = match (text(event, "vsi"), text(event, "id")) {
-        ("", "") => "?".to_owned(),
-        ("", id) => id.to_owned(),
-        (name, _) => name.to_owned(),
-    };
-    let mut words = format!("VSI {name} {}", text(event, "what").replace('_', "-"));
+    let details = vsi_details(event);
+    let colon = if details.is_empty() { "" } else { ": " };
+    format!("VSI {} {}{colon}{details}", who(event), text(event, "what").replace('_', "-"))
+}
+
+/// The VSI an event is about.
+fn who(event: &Value) -> &str {
+    match (text(event, "vsi"), text(event, "id")) {
+        ("", "") => "?",
+        ("", id) => id,
+        (name, _) => name,
+    }
+}
+
+/// Filter, cause and flags of what happened to a VSI.
+pub(super) fn vsi_details(event: &Value) -> String {
+    let mut told = Vec::new();
     if let Some(entries) = event.get("filter").and_then(Value::as_array) {
-        words += &format!(": {}", entries.iter().map(cell).collect::<Vec<_>>().join(" + "));
+        told.push(entries.iter().map(cell).collect::<Vec<_>>().join(" + "));
     }
     if let Some(why) = event.get("words").and_then(Value::as_str) {
-        words += &format!(": {why}");
+        told.push(why.to_owned());
     }
+    let mut words = told.join(": ");
     let said = [("hard", ", hard"), ("kept", ", what stood before is kept")];
     for (flag, more) in said {
         if event.get(flag) == Some(&Value::Bool(true)) {
@@ -138,6 +154,14 @@ mod tests {
             (
                 json!({"event": "bridge_vsi", "id": "x", "what": "refused", "words": "no", "hard": true}),
                 "VSI x refused: no, hard",
+            ),
+            (
+                json!({"event": "vsi_ordered", "vsi": "web", "command": "pre_associate_rr"}),
+                "VSI web: pre-associate-rr ordered",
+            ),
+            (
+                json!({"event": "vsi_order_refused", "vsi": "web", "command": "associate", "error": "no"}),
+                "VSI web: associate refused: no",
             ),
             (json!({"event": "ecp_failed", "sequence": 7}), "ECP PDU 7 was not acknowledged"),
             (json!({"event": "new_thing", "number": 3, "port": "s0", "why": "so"}), "new thing, why so"),

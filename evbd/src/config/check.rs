@@ -1,20 +1,13 @@
 //! Checks that need more than one value: roles, references, duplicates, ranges. Each fault points at its place.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Display,
-    ops::Range,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{collections::BTreeSet, fmt::Display, ops::Range, path::PathBuf, time::Duration};
 
-use ether::mac;
 use toml::Spanned;
 use vdp::Timing;
 
 use super::{
     BridgeConfig, BridgePort, BridgePortKind, Config, Fallback, Fault, OnPeerLoss, Profile, RelayConfig,
-    RoleConfig, StationConfig, StationMode, VsiConfig, agents, schema,
+    RoleConfig, StationConfig, StationMode, agents, schema, vsi,
 };
 
 /// Turns the file into a configuration.
@@ -115,40 +108,12 @@ fn station(
             "exactly one [[vsi]]",
         );
     }
-    let mut names = BTreeSet::new();
-    let mut ids = BTreeSet::new();
-    let mut macs = BTreeSet::new();
-    let mut checked = Vec::with_capacity(vsis.len());
-    for vsi in vsis {
-        let vsi = vsi.into_inner();
-        unique(&mut names, &vsi.name, "VSI name", vsi.name.get_ref())?;
-        unique(&mut ids, &vsi.id, "VSI id", vsi.id.get_ref())?;
-        unique(&mut macs, &vsi.mac, "MAC address", vsi.mac.get_ref())?;
-        if !mac::is_station(*vsi.mac.get_ref()) {
-            return fault(
-                vsi.mac.span(),
-                format!("{} cannot be the address of a VM", vsi.mac.get_ref()),
-                "a unicast address: first octet even, not all zero",
-            );
-        }
-        checked.push(VsiConfig {
-            name: vsi.name.into_inner(),
-            interface: interfaces.claim(vsi.interface)?,
-            id: vsi.id.into_inner(),
-            manager: vsi.manager,
-            type_id: vsi.type_id,
-            type_version: vsi.version,
-            mac: vsi.mac.into_inner(),
-            vlan: vsi.vlan,
-            pcp: vsi.pcp,
-        });
-    }
     Ok(StationConfig {
         uplink,
         mode,
         fallback: evb.fallback.as_ref().map_or(Fallback::Veb, |f| *f.get_ref()),
         probe_interval: probe_interval(evb)?,
-        vsis: checked,
+        vsis: vsi::vsis(&mut interfaces, vsis)?,
     })
 }
 
@@ -293,20 +258,16 @@ fn lan_keys_absent(port: &schema::Port) -> Result<(), Fault> {
 
 /// Interface names in use: a port and a VSI never share one.
 #[derive(Default)]
-struct Interfaces(BTreeMap<String, Range<usize>>);
+pub(super) struct Interfaces(BTreeSet<String>);
 
 impl Interfaces {
-    fn claim(&mut self, name: Spanned<String>) -> Result<String, Fault> {
+    pub(super) fn claim(&mut self, name: Spanned<String>) -> Result<String, Fault> {
         let span = name.span();
         let name = name.into_inner();
-        if name.is_empty() || name.len() > 15 || name.contains(['/', ' ']) {
-            return fault(
-                span,
-                format!("`{name}` cannot be an interface name"),
-                "1 to 15 characters without blanks or slashes",
-            );
+        if !interface_name(&name) {
+            return fault(span, format!("`{name}` cannot be an interface name"), INTERFACE_NAME);
         }
-        if self.0.insert(name.clone(), span.clone()).is_some() {
+        if !self.0.insert(name.clone()) {
             return fault(
                 span,
                 format!("interface `{name}` is used twice"),
@@ -317,7 +278,14 @@ impl Interfaces {
     }
 }
 
-fn unique<T: Ord + Clone + Display, U>(
+/// Whether the kernel can have an interface of this name.
+pub(crate) fn interface_name(name: &str) -> bool {
+    (1..=15).contains(&name.len()) && !name.contains(['/', ' '])
+}
+
+const INTERFACE_NAME: &str = "1 to 15 characters without blanks or slashes";
+
+pub(super) fn unique<T: Ord + Clone + Display, U>(
     seen: &mut BTreeSet<T>,
     at: &Spanned<U>,
     what: &str,

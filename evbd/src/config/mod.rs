@@ -7,6 +7,7 @@ mod agents;
 mod check;
 mod schema;
 pub mod tlvs;
+mod vsi;
 
 use std::{
     collections::BTreeMap,
@@ -14,12 +15,17 @@ use std::{
     sync::Arc,
 };
 
-use ether::{MacAddr, Pcp, Vid};
+use ether::{Pcp, Vid};
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceSpan};
 use serde::{Deserialize, Serialize};
-use vdp::{ManagerId, TypeId, TypeVersion, VsiId};
+use vdp::{ManagerId, TypeId, TypeVersion};
 
-pub use self::{agents::AgentSettings, tlvs::Tlvs};
+pub(crate) use self::check::interface_name;
+pub use self::{
+    agents::AgentSettings,
+    tlvs::Tlvs,
+    vsi::{FilterKeys, VsiConfig},
+};
 
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,7 +68,7 @@ pub struct StationConfig {
     pub fallback: Fallback,
     /// How often reflection is proved again once it was; `None`: never.
     pub probe_interval: Option<std::time::Duration>,
-    /// VSIs to associate as soon as the bridge agrees.
+    /// Its VSIs, each associated as soon as its interface is there and the bridge agrees, unless it waits for orders.
     pub vsis: Vec<VsiConfig>,
 }
 
@@ -111,29 +117,6 @@ pub enum OnPeerLoss {
     Keep,
     /// They end at once.
     Release,
-}
-
-/// One static VSI.
-#[derive(Clone, Debug, PartialEq)]
-pub struct VsiConfig {
-    /// Name shown to the operator.
-    pub name: String,
-    /// Interface the VM hangs on.
-    pub interface: String,
-    /// VSI instance identifier.
-    pub id: VsiId,
-    /// VSI manager.
-    pub manager: ManagerId,
-    /// VSI type.
-    pub type_id: TypeId,
-    /// VSI type version.
-    pub type_version: TypeVersion,
-    /// Address of the VM's interface.
-    pub mac: MacAddr,
-    /// VLAN wanted; `None` asks the bridge to choose.
-    pub vlan: Option<Vid>,
-    /// Priority wanted; `None` leaves it to the bridge.
-    pub pcp: Option<Pcp>,
 }
 
 /// What a bridge has.

@@ -1,6 +1,6 @@
 //! The file as the administrator writes it. Values carry their place so that checks can point at them.
 
-use std::path::PathBuf;
+use std::{net::IpAddr, path::PathBuf};
 
 use ether::{MacAddr, Pcp, Vid};
 use serde::Deserialize;
@@ -10,7 +10,7 @@ use vdp::{
     timing::{Exponent, Retries},
 };
 
-use super::{Fallback, OnPeerLoss, StationMode, agents::LldpKeys};
+use super::{Fallback, OnPeerLoss, StationMode, agents::LldpKeys, vsi::FilterKeys};
 
 /// The whole file.
 #[derive(Deserialize)]
@@ -119,9 +119,13 @@ pub(super) struct Vsi {
     #[serde(rename = "type")]
     pub(super) type_id: TypeId,
     pub(super) version: TypeVersion,
-    pub(super) mac: Spanned<MacAddr>,
+    pub(super) mac: Option<Spanned<MacAddr>>,
     pub(super) vlan: Option<Vid>,
     pub(super) pcp: Option<Pcp>,
+    pub(super) filters: Option<Spanned<Vec<FilterKeys>>>,
+    #[serde(default)]
+    pub(super) ips: Vec<IpAddr>,
+    pub(super) automatic: Option<bool>,
 }
 
 /// What is allowed, for the messages serde leaves short.
@@ -134,7 +138,6 @@ pub(super) fn hint(message: &str) -> Option<String> {
         ("missing field `type`", "type = 0 to 16777215, the VSI type of the bridge's database"),
         ("missing field `version`", "version = 0 to 255"),
         ("missing field `vlans`", "vlans = [ … ], at least one VLAN from 1 to 4094"),
-        ("missing field `mac`", "mac = \"52:54:00:11:22:33\", the address of the VM's interface"),
     ];
     known
         .iter()

@@ -1,5 +1,7 @@
 //! Every sample is accepted; every mistake is found where it is, with what is allowed.
 
+use ether::MacAddr;
+
 use super::*;
 
 const STATION: &str = include_str!("../../dist/station.toml");
@@ -15,7 +17,10 @@ fn rejected(text: &str) -> (String, String) {
 fn samples_are_valid() {
     let station = Config::parse("station.toml", STATION).unwrap_or_else(|e| panic!("{e:?}"));
     let vsi = &station.station().unwrap().vsis[0];
-    assert_eq!((vsi.name.as_str(), vsi.vlan, vsi.mac), ("web-1", None, MacAddr::new(0x52, 0x54, 0, 0, 0, 1)));
+    assert_eq!((vsi.name.as_str(), vsi.automatic), ("web-1", true));
+    let entry =
+        vdp::FilterEntry { mac: Some(MacAddr::new(0x52, 0x54, 0, 0, 0, 1)), ..vdp::FilterEntry::default() };
+    assert_eq!(vsi.filter.entries(), [entry]);
     let bridge = Config::parse("bridge.toml", BRIDGE).unwrap_or_else(|e| panic!("{e:?}"));
     let bridge = bridge.bridge().unwrap();
     assert_eq!((bridge.ports.len(), bridge.profiles[0].vlans.len(), bridge.guard), (2, 2, true));
@@ -106,7 +111,28 @@ fn mistakes_are_found_where_they_are() {
             "no VSI type database",
             "bridge's",
         ),
-        (station(&vsi("a", "v", 1, "")), "t.toml:", "missing field `mac`", "52:54"),
+        (station(&vsi("a", "v", 1, "")), "t.toml:5:1:", "without `mac` or `filters`", "52:54"),
+        (
+            station(&vsi("a", "v", 1, &format!("{mac}filters = [{{ vlan = 1 }}]"))),
+            "t.toml:12:11:",
+            "`filters` beside `mac`",
+            "one line without it",
+        ),
+        (
+            station(&vsi("a", "v", 1, "filters = [{ vlan = 1 }, { vlan = 2, group = 7 }]")),
+            "t.toml:11:11:",
+            "of different formats",
+            "all name a mac or none",
+        ),
+        (station(&vsi("a", "v", 1, "filters = [{ vid = 1 }]")), "t.toml:11:", "unknown field `vid`", ""),
+        (
+            station(
+                &(vsi("a", "v", 1, mac) + &vsi("b", "w", 2, "filters = [{ mac = \"52:54:00:00:00:01\" }]")),
+            ),
+            "t.toml:18:11:",
+            "MAC address",
+            "once",
+        ),
         (station(&vsi("a", "u", 1, mac)), "t.toml:7:13:", "`u` is used twice", "once"),
         (
             station(&vsi("a", "v", 1, "mac = \"53:54:00:00:00:01\"")),

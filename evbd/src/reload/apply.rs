@@ -1,12 +1,13 @@
 //! Taking over another configuration while everything runs. What did not change is not touched.
 
 use ether::Instant;
-use vdp::{Command, bridge::Cause};
+use vdp::{Command, VsiId, bridge::Cause};
 
 use crate::{
     config::{Config, RoleConfig, StationConfig, VsiConfig},
     core::{self, Core},
-    port::{Port, Side},
+    effect::Effect,
+    port::{Port, PortKind, Side},
     vsidb::VsiDb,
     wiring,
 };
@@ -27,6 +28,7 @@ pub(crate) fn apply(core: &mut Core, now: Instant, config: Config) {
     core.config = config;
     core.vsidb = VsiDb::new(core.config.bridge().map_or(&[], |bridge| &bridge.profiles));
     ports(core, now);
+    core.know_vms();
     for index in 0..core.ports.len() {
         negotiate(core, now, index);
         core.speak(now, index);
@@ -38,40 +40,73 @@ pub(crate) fn apply(core: &mut Core, now: Instant, config: Config) {
     for index in 0..core.ports.len() {
         wiring::settle(core, now, index);
     }
+    // Last: ports that are gone have taken leave.
+    core.effects.push_back(Effect::FollowPorts);
 }
 
-/// Shuts the gates of VSIs that are gone or have moved to another interface, and ends those that are gone.
+/// Shuts the gates of VSIs that are gone or have moved to another interface, and ends those that are gone. One that was
+/// given at run time gives way to one of the file that takes its identifier, name, interface or address.
 fn depart(core: &mut Core, now: Instant, old: &StationConfig, new: &StationConfig) {
+    let given: Vec<VsiConfig> = core.vms.values().filter(|vm| vm.given).map(|vm| vm.config.clone()).collect();
+    let displaced: Vec<&VsiConfig> =
+        given.iter().filter(|given| new.vsis.iter().any(|vsi| vsi.excludes(given))).collect();
     let next = |vsi: &VsiConfig| new.vsis.iter().find(|v| v.id == vsi.id);
-    for vsi in &old.vsis {
+    for vsi in old.vsis.iter().chain(displaced.iter().copied()) {
         if next(vsi).is_none_or(|next| next.interface != vsi.interface) {
             wiring::shut_vsi(core, now, &vsi.id);
         }
         if next(vsi).is_none() {
-            core.command(now, vsi, Command::DeAssociate);
+            core.command(now, &vsi.id, Command::DeAssociate);
         }
+    }
+    for vsi in displaced {
+        core.vms.remove(&vsi.id);
     }
 }
 
 /// Asks for VSIs that are new or others than before, where their interface is there; else it is asked for when it comes.
+/// Those that wait for orders are asked for only if they were already, with what they are now.
 fn arrive(core: &mut Core, now: Instant, old: &StationConfig) {
     let Some(new) = core.config.station().cloned() else { return };
     for vsi in &new.vsis {
-        let same = old.vsis.iter().any(|was| VsiConfig { name: vsi.name.clone(), ..was.clone() } == *vsi);
-        let there = core.ports.iter().any(|port| port.interface == vsi.interface && port.mac().is_some());
-        if !same && there {
-            core.command(now, vsi, Command::Associate);
+        let stays = |was: &VsiConfig| {
+            was.asks_for_the_same(vsi) && was.interface == vsi.interface && was.automatic == vsi.automatic
+        };
+        if old.vsis.iter().any(stays) {
+            continue;
         }
+        let there = core.ports.iter().any(|port| port.interface == vsi.interface && port.mac().is_some());
+        let command = match (vsi.automatic, there) {
+            (true, true) => Some(Command::Associate),
+            (true, false) => None,
+            (false, _) => wanted(core, &vsi.id),
+        };
+        if let Some(command) = command {
+            core.command(now, &vsi.id, command);
+        }
+    }
+}
+
+/// What was ordered of a VSI last, unless it was a De-Associate.
+fn wanted(core: &Core, id: &VsiId) -> Option<Command> {
+    match &core.ports.get(core.uplink()?)?.edge.as_ref()?.side {
+        Side::Station { vdp, .. } => vdp.vsi(id)?.wanted,
+        Side::Bridge { .. } => None,
     }
 }
 
 /// Adds and removes ports.
 fn ports(core: &mut Core, now: Instant) {
-    let wanted = core::port_list(&core.config);
+    let mut wanted = core::port_list(&core.config);
+    wanted.extend(
+        core.vms.values().filter(|vm| vm.given).map(|vm| (vm.config.interface.clone(), PortKind::Vm)),
+    );
     // First those new, so that a number that becomes free is not taken for another port at once.
     for (interface, kind) in &wanted {
-        if !core.ports.iter().any(|port| port.interface == *interface && port.kind == *kind) {
-            core.add_port(now, interface.clone(), *kind);
+        if !core.ports.iter().any(|port| port.interface == *interface && port.kind == *kind)
+            && core.add_port(now, interface.clone(), *kind).is_none()
+        {
+            tracing::error!(interface, "there are 65536 ports already");
         }
     }
     for index in 0..core.ports.len() {
@@ -90,11 +125,9 @@ fn ports(core: &mut Core, now: Instant) {
             }
         }
         wiring::settle(core, now, index);
-        wiring::shut_port(core, index);
-        if let Some(port) = core.ports.get_mut(index) {
-            port.free();
+        if let Some(port) = core.ports.get(index).map(|port| port.id) {
+            core.free_port(port);
         }
-        core.reschedule(index);
     }
 }
 

@@ -37,6 +37,7 @@ use crate::{
     event::Event,
     input::Input,
     kernel::links::{LinkWatch, Seen},
+    order::VsiOrder,
     probe::Proof,
     record::{FORMAT, Header, RecordedCore, Recorder},
     reload, view,
@@ -69,11 +70,13 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
     let core = RecordedCore::new(Core::new(config, seed, start), recorder, start);
     let names: Vec<String> = core.ports().map(|(_, interface, _)| interface.to_owned()).collect();
     limits::raise(names.len())?;
-    let mut links = LinkWatch::start(names).context("cannot watch interfaces")?;
+    let links = LinkWatch::start(names).context("cannot watch interfaces")?;
     let mut daemon = Daemon {
         core,
         dataplane,
         sockets: ControlSockets::new(frames_in),
+        links,
+        watched: BTreeMap::new(),
         clock,
         path,
         text,
@@ -81,6 +84,7 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
         past: VecDeque::new(),
         number: 0,
     };
+    daemon.watched = daemon.ports();
     daemon.drain();
     let mut sweep = time::interval(SWEEP);
     tracing::info!(control = %daemon.core.config().control_socket.display(), "running");
@@ -91,11 +95,11 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             // The events say what came of it.
-            _ = hangup.recv() => drop(daemon.reload(&mut links)),
-            change = links.next() => {
+            _ = hangup.recv() => drop(daemon.reload()),
+            change = daemon.links.next() => {
                 let (interface, seen) = change?;
                 daemon.link(&interface, seen);
-                while let Some((interface, seen)) = links.take() {
+                while let Some((interface, seen)) = daemon.links.take() {
                     daemon.link(&interface, seen);
                 }
                 daemon.drain();
@@ -104,13 +108,13 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
             Some(fault) = faults.recv() => match fault {
                 Fault::Port(port, error) => {
                     if let Some(interface) = daemon.fault(port, error) {
-                        links.reread(&interface);
+                        daemon.links.reread(&interface);
                     }
                 }
                 Fault::Worker(cause) => anyhow::bail!("the relay's worker died: {cause}"),
             },
             () = due => daemon.input(Input::Timeout),
-            Some(request) = requests.recv() => daemon.answer(request, &mut links),
+            Some(request) = requests.recv() => daemon.answer(request),
             _ = sweep.tick() => daemon.dataplane.sweep(),
         }
     }
@@ -133,6 +137,9 @@ struct Daemon {
     core: RecordedCore,
     dataplane: Dataplane,
     sockets: ControlSockets,
+    links: LinkWatch,
+    /// The ports whose interfaces are watched.
+    watched: BTreeMap<PortId, String>,
     clock: Clock,
     /// Where the configuration is, and what of it is in force.
     path: PathBuf,
@@ -189,6 +196,7 @@ impl Daemon {
                     self.dataplane.open_vsi(key, entry).unwrap_or_else(|error| refused(&error));
                 }
                 Effect::CloseVsi { key } => self.dataplane.close_vsi(key),
+                Effect::FollowPorts => self.follow_ports(),
                 Effect::Event(event) => {
                     self.dataplane.commit();
                     self.publish(&event);
@@ -229,13 +237,14 @@ impl Daemon {
         Some(name)
     }
 
-    fn answer(&mut self, request: Request, links: &mut LinkWatch) {
+    fn answer(&mut self, request: Request) {
         // A client that left meanwhile wants no answer.
         let _ = match request {
             Request::Show { table, reply } => {
                 reply.send(view::rows(table, &self.core, &self.dataplane, &self.sockets, self.clock.now()))
             }
-            Request::Reload { reply } => return drop(reply.send(self.reload(links))),
+            Request::Reload { reply } => return drop(reply.send(self.reload())),
+            Request::Vsi { order, reply } => return drop(reply.send(self.order(*order))),
             Request::Events { after, reply } => {
                 let newer = |event: &&Value| event.get("number").and_then(Value::as_u64) > Some(after);
                 reply.send(self.past.iter().filter(newer).cloned().collect())
@@ -244,34 +253,18 @@ impl Daemon {
     }
 
     /// Reads the configuration again. The rows of what changed, or why nothing did.
-    fn reload(&mut self, links: &mut LinkWatch) -> Result<Vec<Value>, String> {
+    fn reload(&mut self) -> Result<Vec<Value>, String> {
         let read = config::read(&self.path);
         let plan = read.and_then(|text| reload::plan(&self.text, &self.path.display().to_string(), &text));
         let plan = plan.map_err(|error| {
             self.publish(&Event::ReloadRefused { error: error.to_string() });
             format!("{error}\n{error:?}")
         })?;
-        let before = self.ports();
         self.core.handle(self.clock.now(), Input::Reload { config: plan.text.clone() });
-        // Leave is taken and gates are shut while the ports are still there.
         self.drain();
         self.text = plan.text;
-        let after = self.ports();
-        let config = self.core.config();
-        for (port, error) in self.dataplane.reload(config, self.core.ports()) {
-            tracing::error!(port = port.0, %error, "the relay does not take a port");
-        }
-        for (port, interface) in &before {
-            if after.get(port) != Some(interface) {
-                self.sockets.release(*port);
-                links.want(interface, false);
-            }
-        }
-        if let Err(error) = limits::raise(after.len()) {
-            tracing::error!(%error, "new ports may find no sockets");
-        }
         // Also those that stay: their agents may listen elsewhere.
-        after.values().for_each(|interface| links.want(interface, true));
+        self.watched.values().for_each(|interface| self.links.want(interface, true));
         let said: Vec<String> = plan.changes.iter().map(ToString::to_string).collect();
         let rows = plan.changes.iter().zip(&said).map(|(change, line)| {
             let mut row = view::row(change);
@@ -284,6 +277,42 @@ impl Daemon {
         self.publish(&Event::Reloaded { changes: said });
         self.drain();
         Ok(rows)
+    }
+
+    /// Has a VSI's order carried out; the event that says that it was taken, with its number, or why it was not.
+    fn order(&mut self, order: VsiOrder) -> Result<Value, String> {
+        let before = self.number;
+        self.input(Input::Vsi { order });
+        let mut said =
+            self.past.iter().filter(|event| event.get("number").and_then(Value::as_u64) > Some(before));
+        let (taken, refused) = (json!("vsi_ordered"), json!("vsi_order_refused"));
+        let answer =
+            said.find(|event| event.get("event").is_some_and(|name| *name == taken || *name == refused));
+        match answer {
+            Some(event) if event.get("event") == Some(&taken) => Ok(event.clone()),
+            Some(event) => Err(event.get("error").and_then(Value::as_str).unwrap_or("refused").to_owned()),
+            None => Err("the daemon did not say what it did".to_owned()),
+        }
+    }
+
+    /// Takes up the ports the core has now: those gone are let go, the interfaces of those new are watched.
+    fn follow_ports(&mut self) {
+        for (port, error) in self.dataplane.reload(self.core.config(), self.core.ports()) {
+            tracing::error!(port = port.0, %error, "the relay does not take a port");
+        }
+        let ports = self.ports();
+        let before = std::mem::replace(&mut self.watched, ports.clone());
+        for (port, interface) in before.iter().filter(|(port, interface)| ports.get(port) != Some(interface))
+        {
+            self.sockets.release(*port);
+            self.links.want(interface, false);
+        }
+        if let Err(error) = limits::raise(ports.len()) {
+            tracing::error!(%error, "new ports may find no sockets");
+        }
+        for (_, interface) in ports.iter().filter(|(port, interface)| before.get(port) != Some(interface)) {
+            self.links.want(interface, true);
+        }
     }
 
     fn ports(&self) -> BTreeMap<PortId, String> {

@@ -1,17 +1,17 @@
 //! The whole daemon and the relay, driven by a script. What the daemon opens, the relay's control must take.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
 use bytes::BytesMut;
 use ecp::{Header, Operation, Seq, Subtype};
 use ether::{EtherType, FrameView, Instant, MacAddr, Pcp, Tag, Vid, frame, mac, time::Duration};
-use evbd::{Config, Core, Effect, Input, Link, PortKind};
+use evbd::{Config, Core, Effect, Input, Link, PortKind, VsiOrder, Which, config::VsiConfig};
 use hairpin::{
     Control, DropReason, EdgeMode, Frame, Limits, Outcome, PortConfig, PortId, Relay, RelayKind, Role,
     Verdict, VsiEntry, VsiFilter, VsiKey,
 };
 use lldp::{ChassisId, Lldpdu, Msap, OrgKey, OrgTlv, Oui, Scope};
-use vdp::{ManagerId, tlv::Vdpdu};
+use vdp::{Command, FilterEntry, FilterInfo, Hints, ManagerId, TypeId, TypeVersion, tlv::Vdpdu};
 
 use super::{
     engines::{answer, association, pdu},
@@ -56,7 +56,7 @@ fn play(octets: &[u8], evb: [&str; 4], toml: &str) {
     let script = &mut Script::new(octets);
     let with = |which: u8, toml: &str| format!("{toml}[evb]\n{}", evb[usize::from(which & 3)]);
     let mut daemon = Daemon::new(&with(script.octet(), toml));
-    while let Some(step) = script.step(12) {
+    while let Some(step) = script.step(13) {
         let port = PortId(script.octet().into()).min(PortId(5));
         match step {
             0 => daemon.frame(port, script.string().to_vec()),
@@ -103,6 +103,7 @@ fn play(octets: &[u8], evb: [&str; 4], toml: &str) {
                     if how & 8 == 0 { toml[..whole].to_owned() } else { toml[..whole].replace("2\"", "3\"") };
                 daemon.input(Input::Reload { config: with(how, &toml) });
             }
+            12 => daemon.order(script),
             // What was sent last comes back.
             10 => daemon.frame(port, daemon.last.clone()),
             _ => {
@@ -177,6 +178,37 @@ impl Daemon {
         self.frame(port, frame::build(mac::NEAREST_CUSTOMER_BRIDGE, PEER, EtherType::ECP, &ecpdu));
     }
 
+    /// An order for a VSI of the configuration, of the run, or for nobody.
+    fn order(&mut self, script: &mut Script<'_>) {
+        let commands =
+            [Command::PreAssociate, Command::PreAssociateRr, Command::Associate, Command::DeAssociate];
+        let command = commands[usize::from(script.octet() & 3)];
+        let how = script.octet();
+        let name = ["web", "db", "52:54:00:11:22:35", "192.0.2.1"][usize::from(how & 3)];
+        let vsi = if how & 4 == 0 {
+            Which::Known(name.to_owned())
+        } else {
+            let entry = FilterEntry {
+                mac: Some(MacAddr(0x52, 0x54, 0, 0x11, 0x22, script.octet())),
+                ..FilterEntry::default()
+            };
+            let Ok(filter) = FilterInfo::new(vec![entry]) else { return };
+            Which::Given(VsiConfig {
+                name: format!("given{}", how >> 6),
+                interface: format!("vm{}", 2 + (how >> 3 & 3)),
+                id: Ipv4Addr::new(192, 0, 2, how >> 5 & 1).into(),
+                manager: ManagerId::legacy(1),
+                type_id: TypeId::new(43981).unwrap(),
+                type_version: TypeVersion(2),
+                filter,
+                ips: Vec::new(),
+                automatic: how & 0x80 != 0,
+            })
+        };
+        let hints = Hints { suspended: how & 1 == 1, migrating: how & 2 == 2 };
+        self.input(Input::Vsi { order: VsiOrder { command, vsi, hints, port: None } });
+    }
+
     fn input(&mut self, input: Input) {
         let text = serde_json::to_string(&input).unwrap();
         assert_eq!(serde_json::from_str::<Input>(&text).unwrap(), input);
@@ -205,6 +237,7 @@ impl Daemon {
                 Effect::SwitchRelay(mode) => self.control.set_mode(mode).unwrap(),
                 Effect::OpenVsi { key, entry } => self.control.open_vsi(key, entry).unwrap(),
                 Effect::CloseVsi { key } => drop(self.control.close_vsi(key).unwrap()),
+                Effect::FollowPorts => self.ports(),
                 Effect::Event(event) => drop(serde_json::to_string(&event).unwrap()),
             }
         }
