@@ -1,6 +1,8 @@
 //! Network namespaces with real daemons in them. Everything made is removed when dropped.
 
 use std::{
+    fs::File,
+    os::fd::AsFd,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -8,6 +10,7 @@ use std::{
 };
 
 use evbd::api::{Client, Table};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -160,6 +163,21 @@ pub fn wire(a: &Netns, a_name: &str, b: &Netns, b_name: &str) {
     for (netns, interface) in [(a, a_name), (b, b_name)] {
         netns.run("ip", &["link", "set", interface, "up"]);
     }
+}
+
+/// What `work` returns when done in a namespace; sockets it opens stay there.
+///
+/// # Panics
+/// When the namespace is gone, or `work` panics.
+pub fn inside<T: Send>(netns: &Netns, work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let there = || {
+            let file = File::open(format!("/run/netns/{}", netns.name())).expect("the namespace");
+            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).expect("setns");
+            work()
+        };
+        scope.spawn(there).join().expect("the thread ends well")
+    })
 }
 
 /// Waits for an event of `client`, past or coming, at most `patience`.

@@ -10,12 +10,12 @@ use ether::{
 };
 use evb_tests::{
     evbd_program,
-    netns::{Netns, event, eventually, table, wire},
+    netns::{Netns, event, eventually, inside, table, wire},
 };
 use evbd::api::{Client, Table};
 use serde_json::Value;
 
-use super::{PATIENCE, bridge_config, inside, says, station_config};
+use super::{PATIENCE, bridge_config, says, station_config};
 
 /// A change by `ip`, then what `show ports` must say: method, why, leak, fault, and the packet sockets there are.
 type Row<'a> = (&'a str, &'a str, &'a str, &'a str, &'a str, &'a [&'a str]);

@@ -8,8 +8,6 @@ mod operator;
 mod protocols;
 
 use std::{
-    fs::File,
-    os::fd::AsFd,
     path::Path,
     process::{Command, Output, Stdio},
     time::Duration,
@@ -20,7 +18,6 @@ use evb_tests::{
     netns::{Netns, event, eventually, table, wire},
 };
 use evbd::api::Table;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -47,18 +44,6 @@ fn nothing_left(name: &str) {
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
         assert!(!String::from_utf8_lossy(&line).contains(&mine), "{:?} still runs", entry.path());
     }
-}
-
-/// What `work` returns when done in a namespace; sockets it opens stay there.
-fn inside<T: Send>(netns: &Netns, work: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| {
-        let there = || {
-            let file = File::open(format!("/run/netns/{}", netns.name())).expect("the namespace");
-            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).expect("setns");
-            work()
-        };
-        scope.spawn(there).join().expect("the thread ends well")
-    })
 }
 
 fn says<'a>(row: &'a Value, field: &str) -> &'a str {

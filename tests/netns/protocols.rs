@@ -9,12 +9,12 @@ use std::{
 
 use evb_tests::{
     evbd_program,
-    netns::{Netns, eventually, table, wire},
+    netns::{Netns, eventually, inside, table, wire},
 };
 use evbd::api::Table;
 use serde_json::Value;
 
-use super::{PATIENCE, inside, says};
+use super::{PATIENCE, says};
 
 /// Two guests of one station and a host beyond the bridge, all in VLAN 100.
 struct Place {
