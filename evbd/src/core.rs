@@ -284,6 +284,7 @@ impl Core {
         }
         if let Some(edge) = port.edge.as_mut().filter(|_| was != is) {
             edge.ecp.reset(now, first_sequence);
+            edge.outbox.clear();
             wiring::offer_readiness(edge, now, is);
             if let Side::Station { relay, .. } = &mut edge.side {
                 relay.set_link(now, is);
@@ -340,7 +341,7 @@ pub(crate) fn port_list(config: &Config) -> Vec<(String, PortKind)> {
 }
 
 fn edge(config: &Config, kind: PortKind, random: &mut StdRng, now: Instant) -> Option<Edge> {
-    let Config { proposal, manual, .. } = *config;
+    let Config { proposal, manual, max_vsis, .. } = *config;
     let side = match (&config.role, kind) {
         (RoleConfig::Station(station), PortKind::Uplink) => {
             let mut evb =
@@ -348,7 +349,7 @@ fn edge(config: &Config, kind: PortKind, random: &mut StdRng, now: Instant) -> O
             evb.set_reflective_request(station.mode.wants_reflection());
             Side::Station {
                 evb,
-                vdp: vdp::Station::new(StationConfig::default(), proposal),
+                vdp: vdp::Station::new(StationConfig { max_vsis, ..StationConfig::default() }, proposal),
                 relay: Box::new(EdgeRelay::new(station, random.random())),
             }
         }
@@ -359,10 +360,16 @@ fn edge(config: &Config, kind: PortKind, random: &mut StdRng, now: Instant) -> O
                 proposal,
                 manual,
             }),
-            vdp: vdp::Bridge::new(BridgeConfig::default(), proposal),
+            vdp: vdp::Bridge::new(BridgeConfig { max_vsis }, proposal),
         },
         _ => return None,
     };
     let ecp = ecp::Link::new(ecp::Subtype::Vdp, proposal.ecp_params(), random.random(), now);
-    Some(Edge { side, ecp, status: None, local_tlv: None, neighbors: 0 })
+    let outbox = vdp::Outbox::new(waiting_tlvs(max_vsis));
+    Some(Edge { side, ecp, outbox, status: None, local_tlv: None, neighbors: 0 })
+}
+
+/// TLVs that may wait for ECP: a command or answer of each VSI, a De-Associate of each, and some that name none.
+pub(crate) const fn waiting_tlvs(max_vsis: usize) -> usize {
+    2 * max_vsis + 64
 }

@@ -51,6 +51,8 @@ pub(crate) struct Port {
 pub(crate) struct Edge {
     pub(crate) side: Side,
     pub(crate) ecp: ecp::Link,
+    /// What waits for ECP to be idle.
+    pub(crate) outbox: vdp::Outbox,
     pub(crate) status: Option<vdp::evb::Status>,
     /// Our EVB TLV as it stands.
     pub(crate) local_tlv: Option<bytes::Bytes>,

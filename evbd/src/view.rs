@@ -125,14 +125,40 @@ struct Evb {
     neighbors: usize,
     #[serde(flatten)]
     status: Option<vdp::evb::Status>,
-    ecp: ecp::Stats,
+    ecp: Ecp,
+    vdp: Vdp,
+}
+
+/// ECP on one port: what it is doing, and all it has counted.
+#[derive(Serialize)]
+struct Ecp {
+    #[serde(flatten)]
+    status: ecp::Status,
+    #[serde(flatten)]
+    stats: ecp::Stats,
+}
+
+/// VDP on one port: what it has counted, and what waits for ECP.
+#[derive(Serialize)]
+struct Vdp {
+    #[serde(flatten)]
+    stats: VdpStats,
+    waiting_tlvs: usize,
+    sent: vdp::outbox::OutboxStats,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum VdpStats {
+    Station(vdp::stats::StationStats),
+    Bridge(vdp::stats::BridgeStats),
 }
 
 fn evb(core: &Core, port: &Port) -> Option<Evb> {
     let edge = port.edge.as_ref()?;
-    let (role, view) = match &edge.side {
-        Side::Station { relay, .. } => ("station", Some(relay.view())),
-        Side::Bridge { .. } => ("bridge", None),
+    let (role, view, stats) = match &edge.side {
+        Side::Station { relay, vdp, .. } => ("station", Some(relay.view()), VdpStats::Station(*vdp.stats())),
+        Side::Bridge { vdp, .. } => ("bridge", None, VdpStats::Bridge(*vdp.stats())),
     };
     Some(Evb {
         port: port.interface.clone(),
@@ -143,7 +169,8 @@ fn evb(core: &Core, port: &Port) -> Option<Evb> {
         on_peer_loss: core.config.on_peer_loss,
         neighbors: edge.neighbors,
         status: edge.status,
-        ecp: *edge.ecp.stats(),
+        ecp: Ecp { status: edge.ecp.status(), stats: *edge.ecp.stats() },
+        vdp: Vdp { stats, waiting_tlvs: edge.outbox.len(), sent: *edge.outbox.stats() },
     })
 }
 

@@ -5,7 +5,7 @@
 //!                               evb ─ exponents, readiness ─▶ ecp, vdp
 //!                               evb (bridge) ─ switch reflective relay ─▶ data path ─ applied ─▶ evb
 //!                               evb (station) ─ reflective relay on/off ─▶ edge relay ─ probe ─▶ wire ─▶ edge relay
-//!   ecp ─ delivered ─▶ vdp ─ VDPDU ─▶ ecp
+//!   ecp ─ delivered ─▶ vdp ─ TLVs ─▶ outbox ─ VDPDU, when it is idle ─▶ ecp
 //!   vdp (bridge) ─ query ─▶ VSI type database ─ answer ─▶ vdp ─ install/remove ─▶ data path
 //!   vdp (station) ─ associated/gone ─▶ gate of the VM's port, edge relay
 //! ```
@@ -70,7 +70,7 @@ fn step(core: &mut Core, now: Instant, index: usize) -> bool {
             } else if let Some(output) = relay.poll_output() {
                 from_edge_relay(core, index, output);
             } else {
-                return false;
+                return send_vdp(port, now);
             }
         }
         Side::Bridge { evb, vdp } => {
@@ -79,7 +79,7 @@ fn step(core: &mut Core, now: Instant, index: usize) -> bool {
             } else if let Some(output) = vdp.poll_output() {
                 from_bridge(core, now, index, output);
             } else {
-                return false;
+                return send_vdp(port, now);
             }
         }
     }
@@ -278,7 +278,7 @@ fn from_ecp(core: &mut Core, now: Instant, index: usize, output: ecp::Output) {
 
 fn from_station(core: &mut Core, now: Instant, index: usize, output: station::Output) {
     let event = match output {
-        station::Output::Transmit(pdu) => return send_vdp(core, now, index, pdu),
+        station::Output::Transmit(tlv) => return queue_vdp(core, index, tlv),
         station::Output::Held(_) | station::Output::Released(_) => return,
         station::Output::Event(event) => event,
     };
@@ -325,7 +325,7 @@ fn from_bridge(core: &mut Core, now: Instant, index: usize, output: bridge::Outp
     let Some(port) = core.ports.get_mut(index) else { return };
     let id = port.id;
     match output {
-        bridge::Output::Transmit(pdu) => send_vdp(core, now, index, pdu),
+        bridge::Output::Transmit(tlv) => queue_vdp(core, index, tlv),
         bridge::Output::Query(query) => {
             let answer = core.vsidb.answer(&query);
             if let Some(Edge { side: Side::Bridge { vdp, .. }, .. }) = &mut port.edge {
@@ -357,13 +357,28 @@ const fn subject_of(event: &StationEvent) -> &VsiId {
     }
 }
 
-fn send_vdp(core: &mut Core, now: Instant, index: usize, pdu: bytes::Bytes) {
-    let Some(edge) = core.ports.get_mut(index).and_then(|p| p.edge.as_mut()) else { return };
-    if let Err(full) = edge.ecp.send(now, pdu) {
-        // VDP's own timers repeat what is lost here.
-        tracing::warn!(%full, port = index, "a VDPDU was not queued");
+fn queue_vdp(core: &mut Core, index: usize, tlv: vdp::Message) {
+    if let Some(edge) = core.ports.get_mut(index).and_then(|p| p.edge.as_mut()) {
+        edge.outbox.push(tlv);
     }
 }
+
+/// Gives ECP the next VDPDU when it has sent the last one; false if there was nothing to give. Everything else that was
+/// to be done is done by then: what a TLV promises holds before it leaves.
+fn send_vdp(port: &mut Port, now: Instant) -> bool {
+    let mtu = port.link.mtu().map_or(0, |mtu| usize::try_from(mtu).unwrap_or(usize::MAX));
+    let up = port.link.is_up();
+    let Some(edge) = port.edge.as_mut().filter(|edge| up && edge.ecp.is_idle()) else { return false };
+    let room = mtu.saturating_sub(ecp::Header::LEN).min(VDPDU_ROOM);
+    let Some(pdu) = edge.outbox.take(room) else { return false };
+    if let Err(full) = edge.ecp.send(now, pdu) {
+        tracing::error!(%full, "an idle ECP has a queue");
+    }
+    true
+}
+
+/// Octets of a VDPDU at most: lldpad takes no ECPDU of 1494 or more after its EtherType.
+const VDPDU_ROOM: usize = 1480;
 
 fn open(core: &mut Core, port: PortId, id: &VsiId, filter: &FilterInfo) -> (VsiKey, VsiEntry) {
     let filters: Vec<VsiFilter> = filter

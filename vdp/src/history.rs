@@ -19,7 +19,8 @@ pub struct Entry {
     pub what: Cow<'static, str>,
 }
 
-/// The last [`History::ENTRIES`] lines of every living VSI and of the [`History::GONE`] most recently gone.
+/// The last [`History::ENTRIES`] lines of every living VSI and of the [`History::GONE`] most recently gone; fewer where
+/// there are so many VSIs that it would come to more than about [`History::TOTAL`] lines.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     rings: BTreeMap<VsiId, VecDeque<Entry>>,
@@ -30,19 +31,26 @@ pub struct History {
 impl History {
     /// Lines kept per VSI.
     pub const ENTRIES: usize = 32;
+    /// Lines kept of all VSIs together, about: a VSI keeps [`History::FEWEST`] in any case, and loses those beyond its
+    /// share when it gets another.
+    pub const TOTAL: usize = 65_536;
+    /// Lines kept of a VSI however many there are.
+    pub const FEWEST: usize = 4;
     /// VSIs remembered after they have gone.
     pub const GONE: usize = 256;
 
     /// Adds a line for a VSI that lives or starts to.
     pub fn record(&mut self, now: Instant, id: VsiId, what: impl Into<Cow<'static, str>>) {
         self.gone.retain(|gone| *gone != id);
-        push(self.rings.entry(id).or_default(), now, what.into());
+        let share = self.share();
+        push(self.rings.entry(id).or_default(), now, what.into(), share);
     }
 
     /// Adds a line for a VSI that is remembered, and leaves it as gone as it was.
     pub fn note(&mut self, now: Instant, id: VsiId, what: impl Into<Cow<'static, str>>) {
+        let share = self.share();
         if let Some(ring) = self.rings.get_mut(&id) {
-            push(ring, now, what.into());
+            push(ring, now, what.into(), share);
         }
     }
 
@@ -64,14 +72,19 @@ impl History {
         self.rings.get(id).into_iter().flatten()
     }
 
+    /// Lines a VSI may keep.
+    fn share(&self) -> usize {
+        (Self::TOTAL / self.rings.len().max(1)).clamp(Self::FEWEST, Self::ENTRIES)
+    }
+
     /// Every VSI that has gone and is remembered, longest gone first.
     pub fn gone(&self) -> impl Iterator<Item = &VsiId> {
         self.gone.iter()
     }
 }
 
-fn push(ring: &mut VecDeque<Entry>, at: Instant, what: Cow<'static, str>) {
-    if ring.len() == History::ENTRIES {
+fn push(ring: &mut VecDeque<Entry>, at: Instant, what: Cow<'static, str>, share: usize) {
+    while ring.len() >= share {
         ring.pop_front();
     }
     ring.push_back(Entry { at, what });
@@ -110,6 +123,18 @@ mod tests {
         assert_eq!(history.gone().count(), History::GONE);
         assert_eq!(history.of(&id(44)).count(), 0);
         assert_eq!((history.of(&id(45)).count(), history.of(&id(0)).count()), (1, 1));
+    }
+
+    #[test]
+    fn of_very_many_each_keeps_few() {
+        let mut history = History::default();
+        for round in 0..40 {
+            for n in 0..20_000 {
+                history.record(Instant::from_secs(round), id(n), "again");
+            }
+        }
+        assert_eq!(history.of(&id(7)).count(), History::FEWEST);
+        assert_eq!(history.of(&id(7)).last().map(|entry| entry.at), Some(Instant::from_secs(39)));
     }
 
     #[test]

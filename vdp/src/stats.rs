@@ -77,8 +77,8 @@ impl ReceiveStats {
 pub struct StationStats {
     /// What was received.
     pub rx: ReceiveStats,
-    /// VDPDUs sent, keep-alives included.
-    pub tx_pdus: u64,
+    /// Association TLVs to be sent, keep-alives included.
+    pub tx_tlvs: u64,
     /// Keep-alives sent.
     pub keep_alives: u64,
     /// Commands the bridge carried out.
@@ -107,8 +107,8 @@ pub struct BridgeStats {
     pub rx: ReceiveStats,
     /// VDPDUs ignored because there is no EVB agreement with who sent them.
     pub pdus_unagreed: u64,
-    /// VDPDUs sent.
-    pub tx_pdus: u64,
+    /// Association TLVs to be sent.
+    pub tx_tlvs: u64,
     /// Requests that were keep-alives.
     pub keep_alives: u64,
     /// Requests repeated while their first instance was being worked on: not answered twice.

@@ -253,6 +253,19 @@ pub enum Item {
     },
 }
 
+impl Item {
+    /// Appends the TLV to `buf`.
+    pub(crate) fn put(&self, buf: &mut BytesMut) -> Result<(), LocalTlvError> {
+        match self {
+            Self::Association(association) => tlv::put(buf, association.command.kind(), &association.info()),
+            Self::Organizational { oui, body } => tlv::put(buf, ORGANIZATIONAL, &[&oui[..], body].concat()),
+            Self::Malformed(BadTlv { kind, info, .. }) | Self::Unknown { kind, info } => {
+                tlv::put(buf, *kind, info)
+            }
+        }
+    }
+}
+
 /// A VDPDU: the payload of an ECPDU of subtype 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vdpdu {
@@ -291,23 +304,22 @@ impl Vdpdu {
     /// # Errors
     /// When an item built by hand is longer than a TLV can be; one that was parsed never is.
     pub fn to_bytes(&self) -> Result<Bytes, LocalTlvError> {
+        let mut tlvs = BytesMut::new();
+        self.items.iter().try_for_each(|item| item.put(&mut tlvs))?;
+        Ok(Self::join(self.manager, [&tlvs.freeze()]))
+    }
+
+    /// Octets of a VDPDU besides its TLVs: the VSI manager ID and the end.
+    pub(crate) const FRAMING: usize = 20;
+
+    /// The PDU of TLVs that are octets already.
+    pub(crate) fn join<'a>(manager: ManagerId, tlvs: impl IntoIterator<Item = &'a Bytes>) -> Bytes {
         let mut buf = BytesMut::new();
-        tlv::put(&mut buf, MANAGER, &self.manager.0)?;
-        for item in &self.items {
-            match item {
-                Item::Association(association) => {
-                    tlv::put(&mut buf, association.command.kind(), &association.info())?;
-                }
-                Item::Organizational { oui, body } => {
-                    tlv::put(&mut buf, ORGANIZATIONAL, &[&oui[..], body].concat())?;
-                }
-                Item::Malformed(BadTlv { kind, info, .. }) | Item::Unknown { kind, info } => {
-                    tlv::put(&mut buf, *kind, info)?;
-                }
-            }
-        }
-        tlv::put(&mut buf, END, &[])?;
-        Ok(buf.freeze())
+        buf.put_slice(&[MANAGER.get() << 1, 16]);
+        buf.put_slice(&manager.0);
+        tlvs.into_iter().for_each(|tlv| buf.put_slice(tlv));
+        buf.put_slice(&[END.get(), 0]);
+        buf.freeze()
     }
 }
 

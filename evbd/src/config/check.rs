@@ -69,7 +69,10 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
     };
     let manual = evb.manual.unwrap_or(false);
     let on_peer_loss = evb.on_peer_loss.unwrap_or(OnPeerLoss::Keep);
-    Ok(Config { name, control_socket, lldp, proposal: proposal(evb), manual, on_peer_loss, role, relay })
+    let max_vsis = in_range(evb.max_vsis.clone(), 1, 65_536, 16_384, "max_vsis")?;
+    let max_vsis = usize::try_from(max_vsis).unwrap_or(usize::MAX);
+    let proposal = proposal(evb);
+    Ok(Config { name, control_socket, lldp, proposal, max_vsis, manual, on_peer_loss, role, relay })
 }
 
 fn station(

@@ -38,6 +38,8 @@ pub struct Config {
     pub lldp: BTreeMap<String, Vec<AgentSettings>>,
     /// R, RTE, RWD and RKA as proposed to the peer of every EVB port [Q 40.4].
     pub proposal: vdp::Timing,
+    /// VSIs held on one port at most.
+    pub max_vsis: usize,
     /// Whether only that proposal counts, whatever the peer proposes.
     pub manual: bool,
     /// What becomes of VSIs when the EVB peer is lost.

@@ -133,14 +133,18 @@ fn ports(core: &mut Core, now: Instant) {
 
 /// Gives EVB and the edge relay their new settings.
 fn negotiate(core: &mut Core, now: Instant, index: usize) {
-    let Config { proposal, manual, role, .. } = core.config.clone();
-    match (core.side_at(index), role) {
-        (Some(Side::Station { evb, relay, .. }), RoleConfig::Station(station)) => {
+    let Config { proposal, manual, role, max_vsis, .. } = core.config.clone();
+    let Some(edge) = core.ports.get_mut(index).and_then(|port| port.edge.as_mut()) else { return };
+    edge.outbox.set_limit(core::waiting_tlvs(max_vsis));
+    match (&mut edge.side, role) {
+        (Side::Station { evb, relay, vdp }, RoleConfig::Station(station)) => {
+            vdp.set_max_vsis(max_vsis);
             evb.reconfigure(proposal, manual);
             evb.set_reflective_request(station.mode.wants_reflection());
             relay.reconfigure(now, &station);
         }
-        (Some(Side::Bridge { evb, .. }), RoleConfig::Bridge(bridge)) => {
+        (Side::Bridge { evb, vdp }, RoleConfig::Bridge(bridge)) => {
+            vdp.set_max_vsis(max_vsis);
             evb.reconfigure(vdp::evb::BridgeConfig {
                 reflective_capable: bridge.reflective_relay,
                 gid_capable: false,

@@ -1,11 +1,15 @@
 //! The whole daemon and the relay, driven by a script. What the daemon opens, the relay's control must take.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    sync::Arc,
+};
 
 use bytes::BytesMut;
 use ecp::{Header, Operation, Seq, Subtype};
 use ether::{EtherType, FrameView, Instant, MacAddr, Pcp, Tag, Vid, frame, mac, time::Duration};
-use evbd::{Config, Core, Effect, Input, Link, PortKind, VsiOrder, Which, config::VsiConfig};
+use evbd::{Config, Core, Effect, Event, Input, Link, PortKind, VsiOrder, Which, config::VsiConfig};
 use hairpin::{
     Control, DropReason, EdgeMode, Frame, Limits, Outcome, PortConfig, PortId, Relay, RelayKind, Role,
     Verdict, VsiEntry, VsiFilter, VsiKey,
@@ -128,6 +132,10 @@ struct Daemon {
     core: Core,
     control: Control,
     kinds: BTreeMap<PortId, PortKind>,
+    /// Ports whose link is up.
+    up: BTreeSet<PortId>,
+    /// Interfaces on which EVB is agreed.
+    agreed: BTreeSet<String>,
     now: Instant,
     /// The ECP request sent last.
     sent: Option<(Header, Vec<u8>)>,
@@ -142,7 +150,16 @@ impl Daemon {
         let control = Control::new(kind, &LIMITS);
         let now = Instant::from_secs(1);
         let core = Core::new(config, 7, now);
-        let mut daemon = Self { core, control, kinds: BTreeMap::new(), now, sent: None, last: Vec::new() };
+        let mut daemon = Self {
+            core,
+            control,
+            kinds: BTreeMap::new(),
+            up: BTreeSet::new(),
+            agreed: BTreeSet::new(),
+            now,
+            sent: None,
+            last: Vec::new(),
+        };
         daemon.ports();
         daemon.settle();
         daemon
@@ -154,6 +171,7 @@ impl Daemon {
         for (id, kind) in &self.kinds {
             if kinds.get(id) != Some(kind) {
                 self.control.remove_port(*id);
+                self.up.remove(id);
             }
         }
         for (&id, kind) in kinds.iter().filter(|(id, kind)| self.kinds.get(id) != Some(kind)) {
@@ -213,6 +231,14 @@ impl Daemon {
         let text = serde_json::to_string(&input).unwrap();
         assert_eq!(serde_json::from_str::<Input>(&text).unwrap(), input);
         let timeout = input == Input::Timeout;
+        if let Input::Link { port, link } = &input {
+            let known = link.is_up() && self.kinds.contains_key(port);
+            if known {
+                self.up.insert(*port)
+            } else {
+                self.up.remove(port)
+            };
+        }
         self.core.handle(self.now, input);
         self.settle();
         self.ports();
@@ -227,7 +253,7 @@ impl Daemon {
             match effect {
                 Effect::Transmit { port, frame } => {
                     assert!(self.kinds[&port].speaks());
-                    self.transmitted(&frame);
+                    self.transmitted(port, &frame);
                     self.last = frame;
                 }
                 Effect::SwitchReflective { port, on } => {
@@ -235,20 +261,42 @@ impl Daemon {
                     self.control.set_port(config).unwrap();
                 }
                 Effect::SwitchRelay(mode) => self.control.set_mode(mode).unwrap(),
-                Effect::OpenVsi { key, entry } => self.control.open_vsi(key, entry).unwrap(),
+                Effect::OpenVsi { key, entry } => {
+                    self.permitted(entry.port);
+                    self.control.open_vsi(key, entry).unwrap();
+                }
                 Effect::CloseVsi { key } => drop(self.control.close_vsi(key).unwrap()),
                 Effect::FollowPorts => self.ports(),
-                Effect::Event(event) => drop(serde_json::to_string(&event).unwrap()),
+                Effect::Event(event) => {
+                    serde_json::to_string(&event).unwrap();
+                    if let Event::Evb { port, status } = event {
+                        if status.is_agreed() {
+                            self.agreed.insert(port)
+                        } else {
+                            self.agreed.remove(&port)
+                        };
+                    }
+                }
             }
         }
     }
 
-    fn transmitted(&mut self, octets: &[u8]) {
+    /// A bridge lets frames pass only for a station that is there and has agreed on EVB.
+    fn permitted(&self, port: PortId) {
+        if self.kinds[&port] == PortKind::Station {
+            let interface = self.core.ports().find(|(id, ..)| *id == port).unwrap().1;
+            assert!(self.up.contains(&port), "{port:?} is down");
+            assert!(self.agreed.contains(interface), "no EVB on {interface}");
+        }
+    }
+
+    fn transmitted(&mut self, port: PortId, octets: &[u8]) {
         assert!((frame::MIN..=frame::HEADER + 1500).contains(&octets.len()));
         let view = FrameView::parse(octets).unwrap();
         match view.ethertype {
             EtherType::LLDP => assert_eq!(Lldpdu::parse(view.payload).unwrap().faults, []),
             EtherType::ECP => {
+                assert!(self.up.contains(&port), "ECP out of {port:?}, which is down");
                 let (header, payload) = Header::parse(view.payload).unwrap();
                 if header.operation == Operation::Request {
                     Vdpdu::parse(payload).unwrap();

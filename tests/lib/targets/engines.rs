@@ -287,7 +287,7 @@ impl Gates {
     fn follow_station(&mut self, station: &mut Station, ready: bool) {
         for output in drained(|| station.poll_output()) {
             match output {
-                station::Output::Transmit(pdu) => self.transmitted(pdu),
+                station::Output::Transmit(tlv) => self.transmitted(tlv.to_pdu()),
                 station::Output::Held(held) => drop(self.wanted.insert(held.request.id, held)),
                 station::Output::Released(id) => drop(self.wanted.remove(&id)),
                 station::Output::Event(event) => {
@@ -318,7 +318,8 @@ impl Gates {
     fn follow_bridge(&mut self, bridge: &mut Bridge) {
         for output in drained(|| bridge.poll_output()) {
             match output {
-                bridge::Output::Transmit(pdu) => {
+                bridge::Output::Transmit(tlv) => {
+                    let pdu = tlv.to_pdu();
                     // What is promised passes already, what is denied passes no longer.
                     for item in Vdpdu::parse(&pdu).unwrap().items {
                         let Item::Association(Association { command, status, id, .. }) = item else {

@@ -189,6 +189,13 @@ impl Link {
         self.tx.params = params;
     }
 
+    /// Whether nothing is outstanding or queued. An upper layer that has much to say waits for this, and puts into one
+    /// PDU what has gathered meanwhile.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.tx.outstanding().is_none() && self.tx.queued() == 0
+    }
+
     /// The counters.
     #[must_use]
     pub const fn stats(&self) -> &Stats {

@@ -32,6 +32,7 @@ fn request_ack_next() {
     // The acknowledgement may carry padding; the next request waits for the gap.
     let acked = T0 + Duration::from_millis(10);
     a.handle_pdu(acked, &[0x14, 1, 0x12, 0x24, 0, 0, 0, 0]);
+    assert!(!a.is_idle(), "the second request waits for the gap");
     assert_eq!(drain(&mut a), [Output::Acknowledged { sequence: Seq(0x1224) }]);
     assert_eq!(a.poll_timeout(), Some(acked + GAP));
     a.handle_timeout(acked + Duration::from_micros(2999));
@@ -46,7 +47,7 @@ fn a_request_inside_the_gap_waits_and_one_after_it_does_not() {
     a.send(T0, payload(1)).unwrap();
     a.handle_pdu(T0, &[0x14, 1, 0x12, 0x24]);
     drain(&mut a);
-    assert_eq!(a.poll_timeout(), None);
+    assert_eq!((a.poll_timeout(), a.is_idle()), (None, true));
     a.send(T0 + Duration::from_millis(1), payload(2)).unwrap();
     assert_eq!((drain(&mut a), a.poll_timeout()), (vec![], Some(T0 + GAP)));
     a.handle_timeout(T0 + GAP);

@@ -17,9 +17,10 @@ use super::types::{Answer, BridgeConfig, BridgeEvent, Cause, Held, Output, Query
 use crate::{
     error::ErrorCode,
     history::History,
+    outbox::Message,
     stats::BridgeStats,
     timing::Timing,
-    tlv::{Association, BadTlv, Command, Hints, Item, Status, Vdpdu, Verdict},
+    tlv::{Association, BadTlv, Command, Hints, Item, Status, Verdict},
     vsi::{ManagerId, VsiId},
 };
 
@@ -144,7 +145,7 @@ impl Vsi {
                 // Frames stop first, the answer follows.
                 self.release(now, Cause::Station, shared);
                 association.status = Status::Response(Verdict::SUCCESS);
-                shared.transmit(manager, Item::Association(association));
+                shared.transmit(manager, Some(self.id), &Item::Association(association));
                 shared.stats.succeeded += 1;
             }
 
@@ -378,7 +379,7 @@ impl Vsi {
             shared.stats.withdrawn += 1;
             // UNSURE-11: no acknowledge bit, filter included.
             let status = Status::Request(Hints::default());
-            shared.transmit(held.manager, held.item(Command::DeAssociate, status));
+            shared.transmit(held.manager, Some(held.id), &held.item(Command::DeAssociate, status));
         }
     }
 
@@ -459,7 +460,7 @@ impl Shared {
 
     fn answer_malformed(&mut self, manager: ManagerId, bad: &BadTlv, answer_type: Command, verdict: Verdict) {
         if let Some(item) = bad.answer(answer_type, verdict) {
-            self.transmit(manager, item);
+            self.transmit(manager, bad.id, &item);
         }
     }
 
@@ -484,18 +485,19 @@ impl Shared {
     }
 
     fn respond(&mut self, request: &Request, answer_type: Command, verdict: Verdict) {
-        self.transmit(request.manager, request.item(answer_type, Status::Response(verdict)));
+        let item = request.item(answer_type, Status::Response(verdict));
+        self.transmit(request.manager, Some(request.id), &item);
     }
 
     fn event(&mut self, event: BridgeEvent) {
         self.outputs.push_back(Output::Event(event));
     }
 
-    fn transmit(&mut self, manager: ManagerId, item: Item) {
-        // One TLV, received as such or with a filter that fits into one by its type: this does not fail.
-        if let Ok(pdu) = (Vdpdu { manager, items: vec![item] }).to_bytes() {
-            self.stats.tx_pdus += 1;
-            self.outputs.push_back(Output::Transmit(pdu));
+    fn transmit(&mut self, manager: ManagerId, id: Option<VsiId>, item: &Item) {
+        // Received as a TLV, or with a filter that fits into one by its type: this does not fail.
+        if let Some(message) = Message::new(manager, id, item) {
+            self.stats.tx_tlvs += 1;
+            self.outputs.push_back(Output::Transmit(message));
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use bytes::Bytes;
 use ether::Instant;
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +9,7 @@ use crate::{
     error::ErrorCode,
     filter::FilterInfo,
     history::Entry,
+    outbox::Message,
     tlv::{Command, Hints},
     vsi::{ManagerId, TypeId, TypeVersion, VsiId},
 };
@@ -22,17 +22,17 @@ pub struct BridgeConfig {
 }
 
 impl Default for BridgeConfig {
-    /// 4096 VSIs.
+    /// 16384 VSIs.
     fn default() -> Self {
-        Self { max_vsis: 4096 }
+        Self { max_vsis: 16_384 }
     }
 }
 
 /// What a [`Bridge`](super::Bridge) wants done, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Send this VDPDU over ECP.
-    Transmit(Bytes),
+    /// Send this TLV: put it into the port's [`Outbox`](crate::Outbox).
+    Transmit(Message),
     /// Ask the VSI type database and answer with [`Bridge::answer`](super::Bridge::answer).
     Query(Query),
     /// Let these frames of the VSI pass, and no others of it: replaces what was installed for it before.

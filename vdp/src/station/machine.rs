@@ -19,9 +19,10 @@ use super::types::{Cause, Held, Output, StationConfig, StationEvent, VsiRequest,
 use crate::{
     filter::FilterInfo,
     history::History,
+    outbox::Message,
     stats::StationStats,
     timing::Timing,
-    tlv::{Association, Command, Hints, Item, Vdpdu, Verdict},
+    tlv::{Association, Command, Hints, Item, Verdict},
     vsi::{ManagerId, VsiId},
 };
 
@@ -463,11 +464,11 @@ impl Shared {
     }
 
     fn transmit(&mut self, request: &VsiRequest) {
-        let items = vec![Item::Association(request.association())];
-        // One TLV whose filter fits into a TLV by its type: this does not fail.
-        if let Ok(pdu) = (Vdpdu { manager: request.manager, items }).to_bytes() {
-            self.stats.tx_pdus += 1;
-            self.outputs.push_back(Output::Transmit(pdu));
+        let item = Item::Association(request.association());
+        // Its filter fits into a TLV by its type: this does not fail.
+        if let Some(message) = Message::new(request.manager, Some(request.id), &item) {
+            self.stats.tx_tlvs += 1;
+            self.outputs.push_back(Output::Transmit(message));
         }
     }
 }

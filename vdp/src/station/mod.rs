@@ -47,6 +47,11 @@ impl Station {
         Self { vsis: BTreeMap::new(), schedule: Schedule::default(), shared }
     }
 
+    /// Another number of VSIs held at most; those held already stay.
+    pub const fn set_max_vsis(&mut self, max_vsis: usize) {
+        self.shared.config.max_vsis = max_vsis;
+    }
+
     /// Other numbers in operation, from the next arming of each timer.
     pub fn set_timing(&mut self, timing: Timing) {
         self.shared.timing = timing;

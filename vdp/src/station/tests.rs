@@ -1,5 +1,6 @@
 //! The station's machine, state by event, and what the table cannot show.
 
+use bytes::Bytes;
 use ether::time::Duration;
 use proptest::prelude::*;
 
@@ -81,7 +82,7 @@ fn drain(station: &mut Station) -> Vec<Output> {
 /// The outputs in short.
 fn said(station: &mut Station) -> String {
     let words = drain(station).into_iter().map(|output| match output {
-        Output::Transmit(pdu) => match &Vdpdu::parse(&pdu).unwrap().items[..] {
+        Output::Transmit(tlv) => match &Vdpdu::parse(&tlv.to_pdu()).unwrap().items[..] {
             [Item::Association(a)] => format!("tx {:?}", a.command),
             other => panic!("{other:?}"),
         },
@@ -97,6 +98,12 @@ fn said(station: &mut Station) -> String {
         }
     });
     words.collect::<Vec<_>>().join(", ")
+}
+
+/// The only output, a TLV, as a PDU of its own.
+fn sent(station: &mut Station) -> Bytes {
+    let [Output::Transmit(tlv)] = &drain(station)[..] else { panic!() };
+    tlv.to_pdu()
 }
 
 fn state(station: &Station) -> String {
@@ -296,17 +303,17 @@ fn returned_values_are_used_from_then_on() {
         manager: "labmgr".parse().unwrap(),
         items: vec![Item::Association(request(Command::Associate, &[GRANTED()]).association())],
     };
-    assert_eq!(drain(&mut station), [Output::Transmit(keep_alive.to_bytes().unwrap())]);
+    assert_eq!(sent(&mut station), keep_alive.to_bytes().unwrap());
     assert_eq!(station.stats().keep_alives, 1);
     station.handle_pdu(T0, &success(Command::Associate));
     // So does the same command given again.
     station.command(T0, associate()).unwrap();
-    assert_eq!(drain(&mut station), [Output::Transmit(keep_alive.to_bytes().unwrap())]);
+    assert_eq!(sent(&mut station), keep_alive.to_bytes().unwrap());
     station.handle_pdu(T0, &success(Command::Associate));
     drain(&mut station);
     // The De-Associate, too, names the VLAN, though the hypervisor does not know it.
     station.command(T0, request(Command::DeAssociate, &[entry(0, 0x33, 0, None)])).unwrap();
-    let Some(Output::Transmit(octets)) = drain(&mut station).pop() else { panic!() };
+    let octets = sent(&mut station);
     assert!(
         matches!(&Vdpdu::parse(&octets).unwrap().items[0], Item::Association(a) if a.filter == Some(filter(&[GRANTED()])))
     );
@@ -406,7 +413,7 @@ fn what_is_not_for_us() {
 fn ecp_failures_are_noted() {
     let mut station = ready();
     station.command(T0, associate()).unwrap();
-    let Some(Output::Transmit(octets)) = drain(&mut station).pop() else { panic!() };
+    let octets = sent(&mut station);
     station.ecp_failed(T0, &octets);
     let last = station.vsi(&id()).unwrap().history.pop().unwrap();
     assert_eq!(last.what, "ECP gave up on the Associate: the bridge does not acknowledge");

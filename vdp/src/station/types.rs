@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use bytes::Bytes;
 use ether::{Instant, time::Duration};
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +9,7 @@ use crate::{
     error::ErrorCode,
     filter::FilterInfo,
     history::Entry,
+    outbox::Message,
     tlv::{Association, Command, Hints, Status},
     vsi::{ManagerId, TypeId, TypeVersion, VsiId},
 };
@@ -31,10 +31,10 @@ pub struct StationConfig {
 }
 
 impl Default for StationConfig {
-    /// 4096 VSIs, retries from 1 s to 30 s, 5 min after a permanent refusal, modification in place.
+    /// 16384 VSIs, retries from 1 s to 30 s, 5 min after a permanent refusal, modification in place.
     fn default() -> Self {
         Self {
-            max_vsis: 4096,
+            max_vsis: 16_384,
             first_retry: Duration::from_secs(1),
             last_retry: Duration::from_secs(30),
             hard_retry: Duration::from_secs(300),
@@ -109,8 +109,8 @@ pub enum CommandError {
 /// What a [`Station`](super::Station) wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Send this VDPDU over ECP.
-    Transmit(Bytes),
+    /// Send this TLV: put it into the port's [`Outbox`](crate::Outbox).
+    Transmit(Message),
     /// Remember this in the place of what is remembered of the VSI: it must survive a restart.
     Held(Held),
     /// Forget what is remembered of the VSI.

@@ -47,7 +47,8 @@ fn a_refused_modification_keeps_the_old_association() {
     let at = timeout(&mut station);
     assert_eq!(at, T0 + Duration::from_secs(1));
     let outputs = drain(&mut station);
-    let Some(Output::Transmit(octets)) = outputs.last() else { panic!() };
+    let Some(Output::Transmit(tlv)) = outputs.last() else { panic!() };
+    let octets = &tlv.to_pdu();
     assert!(
         matches!(&Vdpdu::parse(octets).unwrap().items[0], Item::Association(a) if a.filter == Some(associate().filter))
     );
@@ -152,4 +153,21 @@ fn retries_grow_and_stop_growing() {
     station.handle_pdu(now, &success(Command::Associate));
     let view = station.vsi(&id()).unwrap();
     assert_eq!((view.failures, view.last_error), (0, None));
+}
+
+#[test]
+fn an_answer_of_another_kind_is_no_answer() {
+    let mut station = associated();
+    timeout(&mut station);
+    drain(&mut station);
+    let deadline = station.poll_timeout();
+    for command in [Command::PreAssociate, Command::PreAssociateRr] {
+        station.handle_pdu(T0, &success(command));
+        assert_eq!((said(&mut station), state(&station)), (String::new(), "KeepAlive".into()));
+    }
+    assert_eq!((station.stats().stale, station.poll_timeout()), (2, deadline));
+    // The same while a command is outstanding.
+    let mut station = in_state("Processing");
+    station.handle_pdu(T0, &success(Command::PreAssociate));
+    assert_eq!((said(&mut station), state(&station)), (String::new(), "Processing".into()));
 }
