@@ -18,6 +18,7 @@ use crate::{
     edge::EdgeRelay,
     effect::Effect,
     event::Event,
+    herald::Herald,
     input::{Input, Link},
     order::{self, Vm, Vms},
     port::{Edge, Port, PortKind, Side},
@@ -286,8 +287,11 @@ impl Core {
             edge.ecp.reset(now, first_sequence);
             edge.outbox.clear();
             wiring::offer_readiness(edge, now, is);
-            if let Side::Station { relay, .. } = &mut edge.side {
+            if let Side::Station { relay, herald, .. } = &mut edge.side {
                 relay.set_link(now, is);
+                if is {
+                    herald.repeat(now);
+                }
             }
         }
         let name = port.interface.clone();
@@ -347,10 +351,13 @@ fn edge(config: &Config, kind: PortKind, random: &mut StdRng, now: Instant) -> O
             let mut evb =
                 vdp::evb::Station::new(vdp::evb::StationConfig { proposal, gid_capable: false, manual });
             evb.set_reflective_request(station.mode.wants_reflection());
+            let mut herald = Herald::default();
+            herald.set_speaking(station.announce);
             Side::Station {
                 evb,
                 vdp: vdp::Station::new(StationConfig { max_vsis, ..StationConfig::default() }, proposal),
                 relay: Box::new(EdgeRelay::new(station, random.random())),
+                herald,
             }
         }
         (RoleConfig::Bridge(bridge), PortKind::Station) => Side::Bridge {

@@ -14,6 +14,7 @@ mod dispatch;
 mod edge;
 mod effect;
 mod event;
+mod herald;
 mod input;
 mod kernel;
 mod order;

@@ -5,7 +5,7 @@ use hairpin::PortId;
 use lldp::{Agent, Scope};
 use serde::Serialize;
 
-use crate::{edge::EdgeRelay, input::Link};
+use crate::{edge::EdgeRelay, herald::Herald, input::Link};
 
 /// What a port is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -62,7 +62,7 @@ pub(crate) struct Edge {
 
 /// Which end of the EVB link this is.
 pub(crate) enum Side {
-    Station { evb: vdp::evb::Station, vdp: vdp::Station, relay: Box<EdgeRelay> },
+    Station { evb: vdp::evb::Station, vdp: vdp::Station, relay: Box<EdgeRelay>, herald: Herald },
     Bridge { evb: vdp::evb::Bridge, vdp: vdp::Bridge },
 }
 
@@ -150,7 +150,10 @@ impl Port {
         let lldp = self.agents.iter().filter_map(Agent::poll_timeout).min();
         let edge = self.edge.as_ref().and_then(|edge| {
             let side = match &edge.side {
-                Side::Station { vdp, relay, .. } => earliest(vdp.poll_timeout(), relay.poll_timeout()),
+                Side::Station { vdp, relay, herald, .. } => {
+                    let gates = earliest(relay.poll_timeout(), herald.poll_timeout());
+                    earliest(vdp.poll_timeout(), gates)
+                }
                 Side::Bridge { vdp, .. } => vdp.poll_timeout(),
             };
             earliest(side, edge.ecp.poll_timeout())
@@ -165,9 +168,10 @@ impl Port {
         if let Some(edge) = &mut self.edge {
             edge.ecp.handle_timeout(now);
             match &mut edge.side {
-                Side::Station { vdp, relay, .. } => {
+                Side::Station { vdp, relay, herald, .. } => {
                     vdp.handle_timeout(now);
                     relay.handle_timeout(now);
+                    herald.handle_timeout(now);
                 }
                 Side::Bridge { vdp, .. } => vdp.handle_timeout(now),
             }

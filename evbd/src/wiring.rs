@@ -7,7 +7,7 @@
 //!                               evb (station) ─ reflective relay on/off ─▶ edge relay ─ probe ─▶ wire ─▶ edge relay
 //!   ecp ─ delivered ─▶ vdp ─ TLVs ─▶ outbox ─ VDPDU, when it is idle ─▶ ecp
 //!   vdp (bridge) ─ query ─▶ VSI type database ─ answer ─▶ vdp ─ install/remove ─▶ data path
-//!   vdp (station) ─ associated/gone ─▶ gate of the VM's port, edge relay
+//!   vdp (station) ─ associated/gone ─▶ gate of the VM's port, edge relay, herald ─ announcements ─▶ wire
 //! ```
 
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use vdp::{
 use crate::{
     config::OnPeerLoss,
     core::Core,
-    edge::{self, EdgeRelay},
+    edge,
     effect::Effect,
     event::Event,
     order,
@@ -62,13 +62,16 @@ fn step(core: &mut Core, now: Instant, index: usize) -> bool {
         return true;
     }
     match &mut edge.side {
-        Side::Station { evb, vdp, relay } => {
+        Side::Station { evb, vdp, relay, herald } => {
             if let Some(output) = evb.poll_output() {
                 from_evb(core, now, index, output);
             } else if let Some(output) = vdp.poll_output() {
                 from_station(core, now, index, output);
             } else if let Some(output) = relay.poll_output() {
                 from_edge_relay(core, index, output);
+            } else if let Some(frame) = herald.poll_transmit() {
+                let port = port.id;
+                core.effects.push_back(Effect::Transmit { port, frame });
             } else {
                 return send_vdp(port, now);
             }
@@ -288,15 +291,14 @@ fn from_station(core: &mut Core, now: Instant, index: usize, output: station::Ou
         match &event {
             StationEvent::Associated { filter, .. } => {
                 let (key, entry) = open(core, *port, &id, filter);
-                if let Some(relay) = edge_relay(core, index) {
+                let ips = core.vms.get(&id).map_or_else(Vec::new, |vm| vm.config.ips.clone());
+                if let Some(Side::Station { relay, herald, .. }) = core.side_at(index) {
                     relay.open(now, key, &entry);
+                    herald.open(now, key, &entry, &ips);
                 }
             }
             StationEvent::Gone { .. } => {
-                let key = shut(core, *port, &id);
-                if let Some((key, relay)) = key.zip(edge_relay(core, index)) {
-                    relay.shut(now, key);
-                }
+                shut_gate(core, now, *port, &id);
             }
             StationEvent::PreAssociated { .. } | StationEvent::Refused { .. } | StationEvent::Kept { .. } => {
             }
@@ -401,10 +403,16 @@ fn shut(core: &mut Core, port: PortId, id: &VsiId) -> Option<VsiKey> {
 /// Shuts the gate of a configured VSI, if it is open.
 pub(crate) fn shut_vsi(core: &mut Core, now: Instant, id: &VsiId) {
     let Some(port) = core.vms.get(id).map(|vm| vm.port) else { return };
+    shut_gate(core, now, port, id);
+}
+
+/// Shuts the gate of a station's VSI at `port`; the edge relay and the herald are told.
+fn shut_gate(core: &mut Core, now: Instant, port: PortId, id: &VsiId) {
     let Some(key) = shut(core, port, id) else { return };
     let uplink = core.uplink();
-    if let Some(relay) = uplink.and_then(|index| edge_relay(core, index)) {
+    if let Some(Side::Station { relay, herald, .. }) = uplink.and_then(|index| core.side_at(index)) {
         relay.shut(now, key);
+        herald.shut(key);
     }
 }
 
@@ -414,14 +422,6 @@ pub(crate) fn shut_port(core: &mut Core, index: usize) {
     let open: Vec<VsiId> = core.keys.keys().filter(|(at, _)| *at == port).map(|(_, id)| *id).collect();
     for id in open {
         shut(core, port, &id);
-    }
-}
-
-/// The edge relay behind the uplink at `index`.
-fn edge_relay(core: &mut Core, index: usize) -> Option<&mut EdgeRelay> {
-    match &mut core.ports.get_mut(index)?.edge.as_mut()?.side {
-        Side::Station { relay, .. } => Some(relay.as_mut()),
-        Side::Bridge { .. } => None,
     }
 }
 

@@ -43,6 +43,8 @@ pub struct Machine {
     pub mode: EdgeMode,
     /// Sends no probe back, whatever it says.
     pub liar: bool,
+    /// Every frame it sent in a VLAN, with its time: probes and announcements.
+    pub sent: Vec<(Instant, Vec<u8>)>,
     /// Every event, with its time.
     pub events: Vec<(Instant, Event)>,
     /// Cable at each port.
@@ -107,6 +109,7 @@ impl Wire {
             reflective: BTreeMap::new(),
             mode,
             liar: false,
+            sent: Vec::new(),
             events: Vec::new(),
             cables: BTreeMap::new(),
             life: 0,
@@ -279,7 +282,12 @@ impl Wire {
         while let Some(effect) = self.machines[machine].core.poll_effect() {
             let m = &mut self.machines[machine];
             match effect {
-                Effect::Transmit { port, frame } => self.transmit(machine, port, &frame),
+                Effect::Transmit { port, frame } => {
+                    self.transmit(machine, port, &frame);
+                    if FrameView::parse(&frame).is_ok_and(|view| view.tag.is_some()) {
+                        self.machines[machine].sent.push((self.now, frame));
+                    }
+                }
                 Effect::SwitchReflective { port, on } => {
                     m.reflective.insert(port, on);
                     m.core.handle(self.now, Input::ReflectiveApplied { port, on });

@@ -110,6 +110,24 @@ fn every_identifier_and_filter_can_be_given() {
 }
 
 #[test]
+fn an_open_gate_is_announced_and_a_shut_one_is_not() {
+    let announced = |text: &str| {
+        let (mut wire, _) = joined(1, text, &bridge(true), Faults::NONE);
+        wire.order(STATION, order(Command::PreAssociate, Which::Given(plain(9)))).unwrap();
+        seconds(&mut wire, 5);
+        let sent = wire.get(STATION).sent.iter();
+        let rarp = sent
+            .filter_map(|(_, frame)| ether::FrameView::parse(frame).ok())
+            .filter(|view| view.ethertype.0 == 0x8035);
+        rarp.map(|view| (view.src, view.tag.and_then(|tag| tag.vid).map(ether::Vid::get))).collect::<Vec<_>>()
+    };
+    assert_eq!(announced(&station(1, "veb")), [(mac(1), Some(100)); 4]);
+    assert_eq!(announced(&station_with([1], "announce = false")), []);
+    // Of a profile nobody has.
+    assert_eq!(announced(&station(1, "veb").replace("type = 1", "type = 2")), []);
+}
+
+#[test]
 fn an_order_that_cannot_be_is_refused_and_changes_nothing() {
     let mut wire = agreed(1);
     let mut other = plain(2);

@@ -49,6 +49,7 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
                 evb.mode.as_ref().map(|v| (v.span(), "mode")),
                 evb.fallback.as_ref().map(|v| (v.span(), "fallback")),
                 evb.probe_interval.as_ref().map(|v| (v.span(), "probe_interval")),
+                evb.announce.as_ref().map(|v| (v.span(), "announce")),
             ];
             if let Some((span, key)) = station_keys.into_iter().flatten().next() {
                 return fault(
@@ -116,6 +117,7 @@ fn station(
         mode,
         fallback: evb.fallback.as_ref().map_or(Fallback::Veb, |f| *f.get_ref()),
         probe_interval: probe_interval(evb)?,
+        announce: evb.announce.as_ref().is_none_or(|announce| *announce.get_ref()),
         vsis: vsi::vsis(&mut interfaces, vsis)?,
     })
 }

@@ -70,6 +70,8 @@ pub struct StationConfig {
     pub fallback: Fallback,
     /// How often reflection is proved again once it was; `None`: never.
     pub probe_interval: Option<std::time::Duration>,
+    /// Whether the addresses of a VM are announced when its gate opens.
+    pub announce: bool,
     /// Its VSIs, each associated as soon as its interface is there and the bridge agrees, unless it waits for orders.
     pub vsis: Vec<VsiConfig>,
 }

@@ -53,6 +53,7 @@ pub(super) struct Evb {
     pub(super) mode: Option<Spanned<StationMode>>,
     pub(super) fallback: Option<Spanned<Fallback>>,
     pub(super) probe_interval: Option<Spanned<u16>>,
+    pub(super) announce: Option<Spanned<bool>>,
     /// What `mode` was called once; never accepted.
     pub(super) relay: Option<Spanned<serde::de::IgnoredAny>>,
     // bridge

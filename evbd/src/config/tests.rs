@@ -94,6 +94,7 @@ fn mistakes_are_found_where_they_are() {
         (station("[evb]\nmode = \"vepe\""), "t.toml:6:8:", "unknown variant `vepe`", ""),
         (station("[evb]\nrelay = \"vepa\""), "t.toml:6:9:", "called `evb.mode`", "mode = \"auto\""),
         (bridge("[evb]\nrelay = \"vepa\""), "t.toml:6:9:", "called `evb.mode`", "mode = \"auto\""),
+        (bridge("[evb]\nannounce = true"), "t.toml:6:", "belongs to a station", "reflective_relay"),
         (bridge("[evb]\nprobe_interval = 5"), "t.toml:6:", "belongs to a station", "reflective_relay"),
         (bridge("[evb]\non_peer_loss = \"forget\""), "t.toml:6:", "unknown variant `forget`", ""),
         (station("[evb]\nretries = 8"), "t.toml:6:11:", "8", ""),

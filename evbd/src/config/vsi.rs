@@ -35,7 +35,7 @@ pub struct VsiConfig {
     /// Its frames; what an entry leaves open the bridge chooses.
     #[serde(rename = "filters", with = "filters")]
     pub filter: FilterInfo,
-    /// Addresses of IP to announce with its MAC addresses, besides those its own frames tell.
+    /// Addresses of IP to announce beside its MAC addresses when its gate opens.
     #[serde(default)]
     pub ips: Vec<IpAddr>,
     /// Associated while its interface is there. Else it is what the last order made it, and the interface may come and

@@ -137,7 +137,8 @@ fn negotiate(core: &mut Core, now: Instant, index: usize) {
     let Some(edge) = core.ports.get_mut(index).and_then(|port| port.edge.as_mut()) else { return };
     edge.outbox.set_limit(core::waiting_tlvs(max_vsis));
     match (&mut edge.side, role) {
-        (Side::Station { evb, relay, vdp }, RoleConfig::Station(station)) => {
+        (Side::Station { evb, relay, vdp, herald }, RoleConfig::Station(station)) => {
+            herald.set_speaking(station.announce);
             vdp.set_max_vsis(max_vsis);
             evb.reconfigure(proposal, manual);
             evb.set_reflective_request(station.mode.wants_reflection());

@@ -304,6 +304,8 @@ impl Daemon {
                 }
             }
             EtherType::PROBE => assert_eq!(view.dst, mac::PROBE_GROUP),
+            // The address of a VM whose gate has opened.
+            EtherType(0x8035) => assert!(view.tag.is_some() && mac::is_station(view.src)),
             other => panic!("a frame of EtherType {other}"),
         }
     }
