@@ -345,11 +345,10 @@ pub(crate) fn port_list(config: &Config) -> Vec<(String, PortKind)> {
 }
 
 fn edge(config: &Config, kind: PortKind, random: &mut StdRng, now: Instant) -> Option<Edge> {
-    let Config { proposal, manual, max_vsis, .. } = *config;
+    let Config { proposal, max_vsis, .. } = *config;
     let side = match (&config.role, kind) {
         (RoleConfig::Station(station), PortKind::Uplink) => {
-            let mut evb =
-                vdp::evb::Station::new(vdp::evb::StationConfig { proposal, gid_capable: false, manual });
+            let mut evb = vdp::evb::Station::new(config.evb_station());
             evb.set_reflective_request(station.mode.wants_reflection());
             let mut herald = Herald::default();
             herald.set_speaking(station.announce);
@@ -361,12 +360,7 @@ fn edge(config: &Config, kind: PortKind, random: &mut StdRng, now: Instant) -> O
             }
         }
         (RoleConfig::Bridge(bridge), PortKind::Station) => Side::Bridge {
-            evb: vdp::evb::Bridge::new(vdp::evb::BridgeConfig {
-                reflective_capable: bridge.reflective_relay,
-                gid_capable: false,
-                proposal,
-                manual,
-            }),
+            evb: vdp::evb::Bridge::new(config.evb_bridge(bridge)),
             vdp: vdp::Bridge::new(BridgeConfig { max_vsis }, proposal),
         },
         _ => return None,

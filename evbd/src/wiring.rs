@@ -188,6 +188,7 @@ fn from_evb(core: &mut Core, now: Instant, index: usize, output: vdp::evb::Outpu
             match &mut edge.side {
                 Side::Station { vdp, relay, .. } => {
                     vdp.set_timing(status.timing());
+                    vdp.set_group_capable(now, status.groups);
                     relay.set_reflective(now, status.reflective_relay);
                 }
                 Side::Bridge { vdp, .. } => {

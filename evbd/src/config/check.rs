@@ -72,8 +72,9 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
     let on_peer_loss = evb.on_peer_loss.unwrap_or(OnPeerLoss::Keep);
     let max_vsis = in_range(evb.max_vsis.clone(), 1, 65_536, 16_384, "max_vsis")?;
     let max_vsis = usize::try_from(max_vsis).unwrap_or(usize::MAX);
+    let groups = evb.groups.unwrap_or(false);
     let proposal = proposal(evb);
-    Ok(Config { name, control_socket, lldp, proposal, max_vsis, manual, on_peer_loss, role, relay })
+    Ok(Config { name, control_socket, lldp, proposal, groups, max_vsis, manual, on_peer_loss, role, relay })
 }
 
 fn station(

@@ -38,6 +38,8 @@ pub struct Config {
     pub lldp: BTreeMap<String, Vec<AgentSettings>>,
     /// R, RTE, RWD and RKA as proposed to the peer of every EVB port [Q 40.4].
     pub proposal: vdp::Timing,
+    /// Whether filters may name groups, if the peer agrees.
+    pub groups: bool,
     /// VSIs held on one port at most.
     pub max_vsis: usize,
     /// Whether only that proposal counts, whatever the peer proposes.
@@ -238,6 +240,21 @@ impl Config {
             })
         })?;
         check::check(file).map_err(located)
+    }
+
+    /// What a station's end of EVB is to say.
+    pub(crate) const fn evb_station(&self) -> vdp::evb::StationConfig {
+        vdp::evb::StationConfig { proposal: self.proposal, gid_capable: self.groups, manual: self.manual }
+    }
+
+    /// What the bridge's end is to say.
+    pub(crate) const fn evb_bridge(&self, bridge: &BridgeConfig) -> vdp::evb::BridgeConfig {
+        vdp::evb::BridgeConfig {
+            reflective_capable: bridge.reflective_relay,
+            gid_capable: self.groups,
+            proposal: self.proposal,
+            manual: self.manual,
+        }
     }
 
     /// The bridge's part, if this is a bridge.

@@ -60,6 +60,7 @@ pub(super) struct Evb {
     pub(super) reflective_relay: Option<Spanned<bool>>,
     pub(super) guard: Option<Spanned<bool>>,
     // both
+    pub(super) groups: Option<bool>,
     pub(super) max_vsis: Option<Spanned<u32>>,
     pub(super) manual: Option<bool>,
     pub(super) on_peer_loss: Option<OnPeerLoss>,

@@ -98,6 +98,8 @@ fn mistakes_are_found_where_they_are() {
         (bridge("[evb]\nprobe_interval = 5"), "t.toml:6:", "belongs to a station", "reflective_relay"),
         (bridge("[evb]\non_peer_loss = \"forget\""), "t.toml:6:", "unknown variant `forget`", ""),
         (station("[evb]\nretries = 8"), "t.toml:6:11:", "8", ""),
+        (station("[evb]\nmax_vsis = 0"), "t.toml:6:12:", "0 is out of range", "1 to 65536; 16384"),
+        (bridge("[evb]\ngroups = 1"), "t.toml:6:10:", "boolean", ""),
         (station("[evb]\nack_timer_exponent = 32"), "t.toml:6:22:", "32", ""),
         (
             station("[lldp]\ntx_interval = 0"),

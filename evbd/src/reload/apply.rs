@@ -133,25 +133,20 @@ fn ports(core: &mut Core, now: Instant) {
 
 /// Gives EVB and the edge relay their new settings.
 fn negotiate(core: &mut Core, now: Instant, index: usize) {
-    let Config { proposal, manual, role, max_vsis, .. } = core.config.clone();
+    let (role, max_vsis) = (core.config.role.clone(), core.config.max_vsis);
     let Some(edge) = core.ports.get_mut(index).and_then(|port| port.edge.as_mut()) else { return };
     edge.outbox.set_limit(core::waiting_tlvs(max_vsis));
     match (&mut edge.side, role) {
         (Side::Station { evb, relay, vdp, herald }, RoleConfig::Station(station)) => {
             herald.set_speaking(station.announce);
             vdp.set_max_vsis(max_vsis);
-            evb.reconfigure(proposal, manual);
+            evb.reconfigure(core.config.evb_station());
             evb.set_reflective_request(station.mode.wants_reflection());
             relay.reconfigure(now, &station);
         }
         (Side::Bridge { evb, vdp }, RoleConfig::Bridge(bridge)) => {
             vdp.set_max_vsis(max_vsis);
-            evb.reconfigure(vdp::evb::BridgeConfig {
-                reflective_capable: bridge.reflective_relay,
-                gid_capable: false,
-                proposal,
-                manual,
-            });
+            evb.reconfigure(core.config.evb_bridge(&bridge));
         }
         _ => {}
     }

@@ -40,9 +40,10 @@ impl Station {
         station
     }
 
-    /// Other numbers to propose, and whether only they count; what the peer said stays.
-    pub fn reconfigure(&mut self, proposal: Timing, manual: bool) {
-        self.negotiation.propose(proposal, manual);
+    /// Other settings; what the peer said stays.
+    pub fn reconfigure(&mut self, config: StationConfig) {
+        self.gid_capable = config.gid_capable;
+        self.negotiation.propose(config.proposal, config.manual);
         self.refresh();
     }
 

@@ -17,6 +17,7 @@ use ether::Instant;
 use self::answer::deassociated;
 use super::types::{Cause, Held, Output, StationConfig, StationEvent, VsiRequest, VsiState, VsiView};
 use crate::{
+    error::ErrorCode,
     filter::FilterInfo,
     history::History,
     outbox::Message,
@@ -32,6 +33,7 @@ pub(super) struct Shared {
     pub(super) config: StationConfig,
     pub(super) timing: Timing,
     pub(super) ready: bool,
+    pub(super) groups: bool,
     pub(super) outputs: VecDeque<Output>,
     pub(super) history: History,
     pub(super) stats: StationStats,
@@ -346,6 +348,9 @@ impl Vsi {
     /// Sends `request`, with the values the bridge returned earlier where they answer it.
     fn start(&mut self, now: Instant, request: VsiRequest, shared: &mut Shared) {
         let mut sent = request.clone();
+        if request.filter.format().has_group() && !shared.groups && request.command != Command::DeAssociate {
+            return self.refuse_groups(now, request.command, shared);
+        }
         if let Some(Confirmed { current, .. }) = &self.oper {
             let same = current.same_type(sent.manager, sent.type_id, sent.version)
                 && sent.filter.covers(&current.filter);
@@ -365,6 +370,14 @@ impl Vsi {
         } else {
             State::Processing { asked: request, sent, deadline }
         };
+    }
+
+    /// Groups were not agreed on: what stands goes on standing, nothing else comes of it.
+    fn refuse_groups(&mut self, now: Instant, command: Command, shared: &mut Shared) {
+        if self.oper.is_some() {
+            return self.keep(now, ErrorCode::InvalidVidGroupOrMac, shared);
+        }
+        self.finish(now, Cause::NoGroups, Some(command), shared);
     }
 
     fn wait_system_cmd(&mut self, now: Instant, shared: &mut Shared) {

@@ -40,6 +40,7 @@ impl Station {
             config,
             timing,
             ready: false,
+            groups: false,
             outputs: VecDeque::new(),
             history: History::default(),
             stats: StationStats::default(),
@@ -63,10 +64,17 @@ impl Station {
         let comes = ready && !self.shared.ready;
         self.shared.ready = ready;
         if comes {
-            let ids: Vec<_> = self.vsis.keys().copied().collect();
-            for id in ids {
-                self.step(now, id, Event::Ready);
-            }
+            self.wake(now);
+        }
+    }
+
+    /// Whether filters may name groups: both sides are capable. What waits for that is sent at once; VSIs that name one
+    /// already are not touched.
+    pub fn set_group_capable(&mut self, now: Instant, groups: bool) {
+        let comes = groups && !self.shared.groups;
+        self.shared.groups = groups;
+        if comes && self.shared.ready {
+            self.wake(now);
         }
     }
 
@@ -221,6 +229,14 @@ impl Station {
             self.step(now, id, event);
         } else {
             self.shared.stats.unknown_vsi += 1;
+        }
+    }
+
+    /// Whatever waits for the bridge is sent.
+    fn wake(&mut self, now: Instant) {
+        let ids: Vec<_> = self.vsis.keys().copied().collect();
+        for id in ids {
+            self.step(now, id, Event::Ready);
         }
     }
 

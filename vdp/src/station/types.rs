@@ -206,6 +206,8 @@ pub enum Cause {
     PeerLost,
     /// The answer is not what was asked for, beyond what the bridge may fill in.
     Mismatch,
+    /// Its filter names groups, and the two ends have not agreed on groups: nothing was sent.
+    NoGroups,
     /// The bridge confirmed an Associate without naming the VLAN it was asked to choose.
     NullVid,
 }
@@ -216,7 +218,7 @@ impl Cause {
     pub const fn error(self) -> Option<ErrorCode> {
         match self {
             Self::Refused { error, .. } | Self::Reverted { error } => Some(error),
-            Self::NullVid => Some(ErrorCode::InvalidVidGroupOrMac),
+            Self::NullVid | Self::NoGroups => Some(ErrorCode::InvalidVidGroupOrMac),
             Self::Commanded
             | Self::Replaced
             | Self::PeerDeassociated
@@ -226,10 +228,10 @@ impl Cause {
         }
     }
 
-    /// Whether the bridge called it permanent.
+    /// Whether repeating the command is pointless: the bridge says so, or it is plain.
     #[must_use]
     pub const fn is_hard(self) -> bool {
-        matches!(self, Self::Refused { hard: true, .. })
+        matches!(self, Self::Refused { hard: true, .. } | Self::NoGroups)
     }
 }
 
@@ -247,6 +249,9 @@ impl fmt::Display for Cause {
             Self::Timeout => f.write_str("the bridge did not answer in time"),
             Self::PeerLost => f.write_str("released, because the bridge is not heard any more"),
             Self::Mismatch => f.write_str("the bridge's answer differs from what was asked for"),
+            Self::NoGroups => {
+                f.write_str("the filter names groups, and the two ends have not agreed on groups")
+            }
             Self::NullVid => f.write_str("the bridge confirmed the association without naming a VLAN"),
         }
     }

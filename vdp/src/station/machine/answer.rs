@@ -108,7 +108,7 @@ impl Vsi {
     }
 
     /// ASSOC_COMPLETE with the association that stood before.
-    fn keep(&mut self, now: Instant, error: ErrorCode, shared: &mut Shared) {
+    pub(super) fn keep(&mut self, now: Instant, error: ErrorCode, shared: &mut Shared) {
         shared.stats.reverts += 1;
         let cause = Cause::Refused { error, hard: false };
         self.last_error = Some(cause);

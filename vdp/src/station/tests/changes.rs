@@ -171,3 +171,35 @@ fn an_answer_of_another_kind_is_no_answer() {
     station.handle_pdu(T0, &success(Command::PreAssociate));
     assert_eq!((said(&mut station), state(&station)), (String::new(), "Processing".into()));
 }
+
+#[test]
+fn groups_wait_until_they_are_agreed_on() {
+    let group = [entry(7, 0x33, 0, None)];
+    let mut station = ready();
+    station.command(T0, request(Command::Associate, &group)).unwrap();
+    assert_eq!((said(&mut station), state(&station)), ("Refused NoGroups retry".into(), "BackOff".into()));
+    assert_eq!(station.poll_timeout(), Some(T0 + StationConfig::default().hard_retry));
+    station.set_group_capable(T0, true);
+    assert_eq!((said(&mut station), state(&station)), ("tx Associate".into(), "Processing".into()));
+    let granted = [entry(7, 0x33, 200, None)];
+    station.handle_pdu(T0, &pdu(Command::Associate, Status::Response(Verdict::SUCCESS), &granted));
+    assert_eq!(said(&mut station), "Associated");
+    assert_eq!(station.vsi(&id()).unwrap().filter, filter(&granted));
+    // Agreed on no more: it lives on, and can be ended.
+    station.set_group_capable(T0, false);
+    timeout(&mut station);
+    assert_eq!(said(&mut station), "tx Associate");
+    station.handle_pdu(T0, &pdu(Command::Associate, Status::Response(Verdict::SUCCESS), &granted));
+    station.command(T0, request(Command::DeAssociate, &granted)).unwrap();
+    assert_eq!(said(&mut station), "tx DeAssociate");
+}
+
+#[test]
+fn what_stands_is_not_lost_for_groups() {
+    let mut station = associated();
+    station.command(T0, request(Command::Associate, &[entry(7, 0x33, 0, None)])).unwrap();
+    assert_eq!(
+        (said(&mut station), state(&station)),
+        ("Kept InvalidVidGroupOrMac".into(), "Confirmed".into())
+    );
+}
