@@ -71,7 +71,7 @@ impl Dataplane {
             control.set_port(port)?;
         }
         let (events_in, events) = std::sync::mpsc::sync_channel(WORKER_EVENTS);
-        let worker = Worker::spawn(Arc::clone(&relay), events_in)?;
+        let worker = Worker::spawn(Arc::clone(&relay), events_in, SPIN)?;
         let faults = forward(events)?;
         let mut dataplane = Self {
             control,
@@ -246,7 +246,9 @@ impl Dataplane {
     }
 
     fn serve(&mut self, port: PortId, interface: &str) -> anyhow::Result<()> {
-        let socket = PacketPort::open(interface, &carrier::Options::default())?;
+        let ports = u32::try_from(self.control.ports().count()).unwrap_or(u32::MAX);
+        let options = carrier::Options { ring: ring_slots(ports), ..carrier::Options::default() };
+        let socket = PacketPort::open(interface, &options)?;
         self.worker.add_port(port, socket)?;
         Ok(())
     }
@@ -316,6 +318,24 @@ pub(super) enum Fault {
 
 /// Worker events that may wait for the daemon.
 const WORKER_EVENTS: usize = 256;
+
+/// How long the worker looks for further frames before it sleeps, at most.
+const SPIN: std::time::Duration = std::time::Duration::from_micros(50);
+
+/// Slots of the receive ring of each of `ports` ports: an equal share of what all rings together may take, or none where
+/// that would be too few to bridge a pause of the worker.
+fn ring_slots(ports: u32) -> u32 {
+    let share = RING_SLOTS / ports.max(1);
+    match share.min(LARGEST_RING) {
+        ..SMALLEST_RING => 0,
+        slots => 1 << slots.ilog2(),
+    }
+}
+
+/// 128 MiB.
+const RING_SLOTS: u32 = 1 << 16;
+const LARGEST_RING: u32 = 4096;
+const SMALLEST_RING: u32 = 1024;
 
 /// Ports that may be added while the relay runs.
 const SPARE_PORTS: usize = 256;

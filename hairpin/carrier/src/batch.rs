@@ -3,23 +3,28 @@
 //! A received frame stays where the kernel put it until the batch is done with. Copies, however many, are sent from
 //! there; only the addresses are copied, to have the tag behind them.
 
-use std::{mem, os::fd::AsFd};
+use std::{io, mem, os::fd::AsFd};
 
 use ether::{EtherType, Tag};
-use libc::tpacket_auxdata;
 
 use crate::{
     error::{PortError, is_port_gone},
     frame::{ADDRESSES, Head, RxError, RxFrame, TAG, TAG_SHIFT},
     packet::PacketPort,
-    sys::{Loaded, Message, RecvRing, SendSet},
+    sys::{
+        self, Loaded, Message, RecvRing, SendSet,
+        ring::{RxRing, Slot},
+    },
     vnet::VnetHdr,
 };
 
 /// Buffers for the frames of one system call. Belongs to one thread.
 pub struct Batch {
     rows: Vec<Row>,
-    ring: RecvRing,
+    /// Buffers for frames that the kernel copies.
+    buffers: RecvRing,
+    /// The ring of the port whose frames these are, until they are done with.
+    ring: Option<RxRing>,
     /// Room for the arguments of the call that sends.
     set: SendSet,
 }
@@ -33,20 +38,25 @@ struct Row {
 /// Where the octets of a frame lie.
 #[derive(Clone, Copy, Debug)]
 enum Place {
-    /// In this buffer of `ring`, behind a vnet header.
+    /// In this buffer, behind a vnet header.
     Buffer(usize),
+    /// In this slot of the ring.
+    Slot(usize),
 }
 
 impl Batch {
-    /// Frames of one batch.
+    /// Frames of one batch at most.
     pub const FRAMES: usize = 64;
+    /// Octets after which no further frame is taken into a batch: what is sent should still be in the cache.
+    const OCTETS: usize = 1 << 18;
 
     /// Buffers for a batch; about 4 MiB, of which memory is taken only as frames fill it.
     #[must_use]
     pub fn new() -> Self {
         Self {
             rows: Vec::with_capacity(Self::FRAMES),
-            ring: RecvRing::new(Self::FRAMES, SLOT),
+            buffers: RecvRing::new(Self::FRAMES, BUFFER),
+            ring: None,
             set: SendSet::new(Self::FRAMES),
         }
     }
@@ -62,7 +72,10 @@ impl Batch {
     /// The octets of a frame, from its destination address on.
     fn octets(&self, place: Place) -> &[u8] {
         match place {
-            Place::Buffer(index) => self.ring.message(index).map_or(&[], |message| behind_vnet(&message)),
+            Place::Buffer(index) => self.buffers.message(index).map_or(&[], |message| behind_vnet(&message)),
+            Place::Slot(index) => {
+                self.ring.as_ref().and_then(|ring| ring.slot(index)).map_or(&[], |slot| slot.octets)
+            }
         }
     }
 
@@ -80,29 +93,109 @@ impl Default for Batch {
 }
 
 impl PacketPort {
-    /// Takes what waits, up to a batch, without blocking; returns how many frames that is.
+    /// Takes what waits, up to a batch, without blocking; returns how many frames that is. None as long as the batch has
+    /// frames of another port that were not given back.
     ///
     /// # Errors
     /// The port has failed: its interface is down or gone, or the socket is unusable.
     pub fn receive(&mut self, batch: &mut Batch) -> Result<usize, PortError> {
-        let Batch { rows, ring, .. } = batch;
-        rows.clear();
-        match ring.receive(self.as_fd()) {
-            Ok(filled) => rows.extend((0..filled).filter_map(|index| {
-                let message = ring.message(index)?;
-                let head = read(&message);
-                let octets = behind_vnet(&message).len();
-                self.counters.received(head.map(|head| octets - (head.start - ADDRESSES)));
-                Some(Row { place: Place::Buffer(index), head })
-            })),
+        self.release(batch);
+        if batch.ring.is_some() {
+            return Ok(0);
+        }
+        batch.rows.clear();
+        match self.ring.take() {
+            Some(ring) => {
+                if let Err(error) = self.receive_ring(batch, ring) {
+                    self.release(batch);
+                    return Err(error);
+                }
+            }
+            None => {
+                let filled = self.receive_buffers(batch, self.appetite)?;
+                batch.rows.extend((0..filled).filter_map(|index| {
+                    let head = read(&batch.buffers.message(index)?);
+                    Some(Row { place: Place::Buffer(index), head })
+                }));
+            }
+        }
+        let mut octets = 0;
+        for row in &batch.rows {
+            let len = batch.octets(row.place).len();
+            octets += len;
+            self.counters.received(row.head.map(|head| len - (head.start - ADDRESSES)));
+        }
+        let filled = batch.rows.len();
+        // As many as would fit next time, were they like these.
+        self.appetite =
+            (Batch::OCTETS * filled).checked_div(octets).unwrap_or(Batch::FRAMES).clamp(1, Batch::FRAMES);
+        Ok(filled)
+    }
+
+    /// Has the kernel copy up to `limit` frames into the batch's buffers; returns how many it did.
+    fn receive_buffers(&mut self, batch: &mut Batch, limit: usize) -> Result<usize, PortError> {
+        match batch.buffers.receive(self.as_fd(), limit) {
+            Ok(filled) => Ok(filled),
             Err(error) => match error.raw_os_error() {
-                Some(libc::EAGAIN | libc::EINTR) => {}
+                Some(libc::EAGAIN | libc::EINTR) => Ok(0),
                 // The kernel has thrown the frame away: a kind of segmentation the vnet header has no code for.
-                Some(libc::EINVAL) => self.counters.rx_unreadable += 1,
-                _ => return Err(self.error("receive", error)),
+                Some(libc::EINVAL) => {
+                    self.counters.rx_unreadable += 1;
+                    Ok(0)
+                }
+                _ => Err(self.error("receive", error)),
             },
         }
-        Ok(rows.len())
+    }
+
+    /// Takes slots over from the kernel; of frames too long for a slot only the beginning is there, and the whole frame
+    /// waits in the socket, in the same order.
+    fn receive_ring(&mut self, batch: &mut Batch, mut ring: RxRing) -> Result<(), PortError> {
+        let (mut octets, mut long) = (0, 0);
+        let filled = ring.take(|slot| {
+            octets += slot.len;
+            long += usize::from(slot.status & libc::TP_STATUS_COPY != 0);
+            octets < Batch::OCTETS && long < Batch::FRAMES
+        });
+        (batch.ring, self.lent) = (Some(ring), true);
+        if filled == 0 {
+            // A socket without frames may have an error: its interface is down or gone.
+            return match sys::take_error(self.as_fd()) {
+                Ok(0) => Ok(()),
+                Ok(code) => Err(self.error("receive", io::Error::from_raw_os_error(code))),
+                Err(error) => Err(self.error("receive", error)),
+            };
+        }
+        let copied = if long > 0 { self.receive_buffers(batch, long)? } else { 0 };
+        let Batch { rows, buffers, ring, .. } = batch;
+        let mut next = 0..copied;
+        for (index, slot) in (0..filled).map(|index| (index, ring.as_ref().and_then(|ring| ring.slot(index))))
+        {
+            let Some(slot) = slot else { continue };
+            let whole = slot.len == slot.octets.len();
+            rows.push(if whole {
+                let head = Head::read(slot.octets, slot.vnet, slot.noted_tag());
+                Row { place: Place::Slot(index), head }
+            } else if slot.status & libc::TP_STATUS_COPY != 0
+                && let Some(message) = next.next().and_then(|index| Some((index, buffers.message(index)?)))
+            {
+                let (index, message) = message;
+                Row { place: Place::Buffer(index), head: read(&message) }
+            } else {
+                Row { place: Place::Slot(index), head: Err(RxError::Truncated(slot.octets.len())) }
+            });
+        }
+        Ok(())
+    }
+
+    /// Gives the frames of `batch` back, if they are of this port's ring.
+    pub(crate) fn release(&mut self, batch: &mut Batch) {
+        if mem::take(&mut self.lent)
+            && let Some(mut ring) = batch.ring.take()
+        {
+            ring.release();
+            self.ring = Some(ring);
+        }
     }
 
     /// Sends what waits in `queue`, without blocking, and leaves the queue empty. `batch` is the one the frames came from,
@@ -225,19 +318,25 @@ fn read(message: &Message<'_>) -> Result<Head, RxError> {
         return Err(RxError::Truncated(frame.len()));
     }
     let vnet = message.bytes.first_chunk().ok_or(RxError::Runt(0))?;
-    Head::read(frame, VnetHdr::from_bytes(*vnet), message.aux.and_then(noted_tag))
+    let noted = message.aux.and_then(|aux| noted_tag(aux.tp_status, aux.tp_vlan_tpid, aux.tp_vlan_tci));
+    Head::read(frame, VnetHdr::from_bytes(*vnet), noted)
 }
 
 fn behind_vnet<'a>(message: &Message<'a>) -> &'a [u8] {
     message.bytes.get(VnetHdr::LEN..).unwrap_or_default()
 }
 
+impl Slot<'_> {
+    fn noted_tag(&self) -> Option<(EtherType, u16)> {
+        noted_tag(self.status, self.tpid, self.tci)
+    }
+}
+
 /// TPID and tag control word in the kernel's notes on a frame.
-fn noted_tag(aux: tpacket_auxdata) -> Option<(EtherType, u16)> {
-    let has = |flag| aux.tp_status & flag != 0;
-    let tpid =
-        if has(libc::TP_STATUS_VLAN_TPID_VALID) { EtherType(aux.tp_vlan_tpid) } else { EtherType::C_VLAN };
-    has(libc::TP_STATUS_VLAN_VALID).then_some((tpid, aux.tp_vlan_tci))
+fn noted_tag(status: u32, tpid: u16, tci: u16) -> Option<(EtherType, u16)> {
+    let has = |flag| status & flag != 0;
+    let tpid = if has(libc::TP_STATUS_VLAN_TPID_VALID) { EtherType(tpid) } else { EtherType::C_VLAN };
+    has(libc::TP_STATUS_VLAN_VALID).then_some((tpid, tci))
 }
 
 fn count(n: usize) -> u64 {
@@ -248,7 +347,7 @@ fn count(n: usize) -> u64 {
 const HEAD: usize = VnetHdr::LEN + ADDRESSES + TAG;
 /// The longest super-frame (64 KiB of IP packet, Ethernet header, tags) with its vnet header. An odd number of cache
 /// lines, so that the headers of a batch do not all fall into the same sets of the cache.
-const SLOT: usize = 66 * 1024 + 64;
+const BUFFER: usize = 66 * 1024 + 64;
 
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use crate::{
     error::{OpenError, PortError, Step},
     socket::{Bound, EVERY_PROTOCOL, Opening, at},
     stats::PortStats,
-    sys,
+    sys::{self, ring::RxRing},
 };
 
 /// How to open a [`PacketPort`].
@@ -26,6 +26,9 @@ pub struct Options {
     pub qdisc_bypass: bool,
     /// Take frames for every address. A port that relays needs it.
     pub promiscuous: bool,
+    /// Slots of 2 KiB of a ring shared with the kernel, in which frames are read without being copied; a power of two, at
+    /// least two. 0: no ring, every frame is copied, and [`Options::receive_buffer`] bounds what waits.
+    pub ring: u32,
     /// Also take what the host itself sends by the interface: for looking on, never for relaying.
     pub outgoing: bool,
 }
@@ -37,6 +40,7 @@ impl Default for Options {
             send_buffer: 16 << 20,
             qdisc_bypass: true,
             promiscuous: true,
+            ring: 0,
             outgoing: false,
         }
     }
@@ -50,6 +54,11 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct PacketPort {
     bound: Bound,
+    pub(crate) ring: Option<RxRing>,
+    /// The ring is in a batch.
+    pub(crate) lent: bool,
+    /// Frames to take at once, by the size of the last ones.
+    pub(crate) appetite: usize,
     /// Counters; those of the kernel are added by [`PacketPort::stats`].
     pub(crate) counters: PortStats,
 }
@@ -83,13 +92,14 @@ impl PacketPort {
         opening
             .general(libc::SO_SNDBUFFORCE, "SO_SNDBUFFORCE", send)
             .or_else(|_| opening.general(libc::SO_SNDBUF, "SO_SNDBUF", send))?;
+        let ring = opening.ring(options.ring)?;
         if options.promiscuous {
             opening.join(None)?;
         }
         let bound = opening.bind(EVERY_PROTOCOL)?;
         // Binding to an interface that is down succeeds and leaves an error behind.
         match sys::take_error(bound.socket.as_fd()) {
-            Ok(0) => Ok(Self { bound, counters: PortStats::default() }),
+            Ok(0) => Ok(Self { bound, ring, lent: false, appetite: 1, counters: PortStats::default() }),
             Ok(code) => Err(at(&bound.interface, Step::Bind)(io::Error::from_raw_os_error(code))),
             Err(error) => Err(at(&bound.interface, Step::Bind)(error)),
         }
@@ -125,6 +135,11 @@ impl PacketPort {
             self.counters.rx_overrun += u64::from(kernel.tp_drops);
         }
         self.counters
+    }
+
+    /// Whether frames may be waiting: what can be known without a system call.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ring.as_ref().is_none_or(RxRing::is_ready)
     }
 
     pub(crate) fn error(&self, action: &'static str, source: io::Error) -> PortError {

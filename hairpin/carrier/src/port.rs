@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub enum Port {
     /// By a packet socket.
-    Packet(PacketPort),
+    Packet(Box<PacketPort>),
 }
 
 impl Port {
@@ -34,6 +34,13 @@ impl Port {
     pub fn stats(&mut self) -> PortStats {
         match self {
             Self::Packet(port) => port.stats(),
+        }
+    }
+
+    /// Whether frames may be waiting: what can be known without a system call.
+    pub(crate) fn is_ready(&self) -> bool {
+        match self {
+            Self::Packet(port) => port.is_ready(),
         }
     }
 
@@ -55,10 +62,9 @@ impl Port {
     }
 
     /// Gives the frames of `batch`, which this port received last, back to where they came from.
-    pub(crate) fn release(&mut self, _batch: &mut Batch) {
+    pub(crate) fn release(&mut self, batch: &mut Batch) {
         match self {
-            // They lie in the batch's own buffers.
-            Self::Packet(_) => {}
+            Self::Packet(port) => port.release(batch),
         }
     }
 }
@@ -73,6 +79,6 @@ impl AsFd for Port {
 
 impl From<PacketPort> for Port {
     fn from(port: PacketPort) -> Self {
-        Self::Packet(port)
+        Self::Packet(Box::new(port))
     }
 }

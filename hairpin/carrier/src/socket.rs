@@ -10,7 +10,7 @@ use ether::MacAddr;
 
 use crate::{
     error::{OpenError, Step},
-    sys,
+    sys::{self, ring::RxRing},
 };
 
 /// A packet socket on its way to being bound to one interface. It receives nothing before [`Opening::bind`], so no frame
@@ -56,6 +56,12 @@ impl Opening {
         sys::attach_filter(self.socket.as_fd(), program)
             .map_err(at(&self.interface, Step::Option("SO_ATTACH_FILTER")))?;
         self.general(libc::SO_LOCK_FILTER, "SO_LOCK_FILTER", 1)
+    }
+
+    /// Has the kernel put frames into a ring of so many slots; 0: none.
+    pub(crate) fn ring(&self, slots: u32) -> Result<Option<RxRing>, OpenError> {
+        let ring = (slots > 0).then(|| RxRing::new(self.socket.as_fd(), slots)).transpose();
+        ring.map_err(at(&self.interface, Step::Option("PACKET_RX_RING")))
     }
 
     /// Joins promiscuous mode, or with an address its group.

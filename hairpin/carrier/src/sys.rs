@@ -1,6 +1,7 @@
 //! The system calls, one small function each: the only module with `unsafe`.
 
 pub(crate) mod bpf;
+pub(crate) mod ring;
 
 use std::{
     ffi::{CStr, CString, c_int},
@@ -205,9 +206,10 @@ impl RecvRing {
         }
     }
 
-    /// Receives as many frames as are waiting and fit, without blocking; returns their number.
-    pub(crate) fn receive(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
-        let slots = self.buffer.chunks_exact_mut(self.slot);
+    /// Receives as many frames as are waiting, up to `limit` and to the room there is, without blocking; returns their
+    /// number.
+    pub(crate) fn receive(&mut self, fd: BorrowedFd<'_>, limit: usize) -> io::Result<usize> {
+        let slots = self.buffer.chunks_exact_mut(self.slot).take(limit);
         let rows = slots.zip(&mut self.control).zip(&mut self.parts).zip(&mut self.headers);
         for (((slot, control), part), header) in rows {
             *part = iovec { iov_base: slot.as_mut_ptr().cast(), iov_len: slot.len() };
@@ -217,7 +219,7 @@ impl RecvRing {
             header.msg_hdr.msg_controllen = mem::size_of::<Control>();
             header.msg_hdr.msg_flags = 0;
         }
-        let (headers, count) = (self.headers.as_mut_ptr(), vlen(self.headers.len()));
+        let (headers, count) = (self.headers.as_mut_ptr(), vlen(self.headers.len().min(limit)));
         // SAFETY: `headers` has `count` rows. Each points to its own slot, part and control, set just above with their
         // lengths and all in vectors of `self`, which is borrowed mutably for the call. No timeout.
         let got =
@@ -229,7 +231,7 @@ impl RecvRing {
     pub(crate) fn message(&self, index: usize) -> Option<Message<'_>> {
         let header = self.headers.get(index)?;
         let len = usize::try_from(header.msg_len).ok()?;
-        let bytes = self.buffer.chunks_exact(self.slot).nth(index)?.get(..len)?;
+        let bytes = self.buffer.get(index * self.slot..)?.get(..len.min(self.slot))?;
         let truncated = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
         Some(Message { bytes, truncated, aux: self.control.get(index)?.auxdata(&header.msg_hdr) })
     }

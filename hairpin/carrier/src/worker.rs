@@ -17,6 +17,7 @@ use std::{
         mpsc::{self, Receiver, Sender, SyncSender, TryRecvError, TrySendError},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use ether::Instant;
@@ -75,11 +76,16 @@ pub enum WorkerError {
 }
 
 impl Worker {
-    /// Starts a worker without ports. Its events go to `events`; while that is full they wait inside the worker.
+    /// Starts a worker without ports. Its events go to `events`; while that is full they wait inside the worker. It looks
+    /// for further frames for at most `spin` before it sleeps, and less where that does not pay.
     ///
     /// # Errors
     /// [`WorkerError::Start`].
-    pub fn spawn(relay: Arc<Relay>, events: SyncSender<Event>) -> Result<WorkerHandle, WorkerError> {
+    pub fn spawn(
+        relay: Arc<Relay>,
+        events: SyncSender<Event>,
+        spin: Duration,
+    ) -> Result<WorkerHandle, WorkerError> {
         let (commands, inbox) = mpsc::channel();
         let setup = || {
             let wake = File::from(sys::eventfd()?);
@@ -87,7 +93,7 @@ impl Worker {
             sys::epoll_add(epoll.as_fd(), wake.as_fd(), WAKE)?;
             let alarm = wake.try_clone()?;
             let body = move || {
-                let mut core = Core::new(relay, epoll, alarm, events.clone());
+                let mut core = Core::new(relay, epoll, alarm, events.clone(), spin);
                 guarded(&events, || core.run(&inbox))
             };
             Ok((thread::Builder::new().name("carrier".into()).spawn(body)?, wake))
@@ -206,6 +212,31 @@ impl fmt::Debug for Command {
 struct Row {
     socket: Port,
     queue: TxQueue,
+    /// Looked at in every round and not waited for; since when it had no frame.
+    hot: Option<Instant>,
+}
+
+/// How long it pays to look for frames instead of sleeping.
+///
+/// Grows where a sleep was shorter than the longest look, and shrinks where it was longer.
+struct Spin {
+    most: Duration,
+    budget: Duration,
+}
+
+impl Spin {
+    const fn new(most: Duration) -> Self {
+        Self { most, budget: Duration::ZERO }
+    }
+
+    fn slept(&mut self, time: Duration) {
+        self.budget = if time > self.most {
+            // Below this a look is not worth its preparations.
+            if self.budget < LEAST_SPIN { Duration::ZERO } else { self.budget / 2 }
+        } else {
+            self.most.min((self.budget * 2).max(LEAST_SPIN))
+        };
+    }
 }
 
 /// Everything the thread owns.
@@ -220,12 +251,21 @@ struct Core {
     verdict: Verdict,
     /// Ports whose queue is not empty.
     dirty: Vec<PortId>,
+    /// Ports that are looked at in every round.
+    hot: Vec<PortId>,
+    spin: Spin,
     /// Ports found to have failed while their queues were sent.
     failing: Vec<(PortId, PortError)>,
 }
 
 impl Core {
-    fn new(relay: Arc<Relay>, epoll: OwnedFd, alarm: File, events: SyncSender<Event>) -> Self {
+    fn new(
+        relay: Arc<Relay>,
+        epoll: OwnedFd,
+        alarm: File,
+        events: SyncSender<Event>,
+        spin: Duration,
+    ) -> Self {
         let limit = relay.limits().ports;
         Self {
             relay,
@@ -237,6 +277,8 @@ impl Core {
             batch: Batch::new(),
             verdict: Verdict::new(limit),
             dirty: Vec::with_capacity(usize::from(limit)),
+            hot: Vec::new(),
+            spin: Spin::new(spin),
             failing: Vec::new(),
         }
     }
@@ -248,31 +290,98 @@ impl Core {
         let mut ready = [libc::epoll_event { events: 0, u64: 0 }; ROUND];
         loop {
             self.tell();
-            let patience = if self.unsent.is_empty() { FOREVER } else { RETRY_MS };
+            let patience = match (self.hot.is_empty(), self.unsent.is_empty()) {
+                (false, _) => 0,
+                (true, false) => RETRY_MS,
+                (true, true) => FOREVER,
+            };
+            let asleep = clock::now();
             let count = match sys::epoll_wait(self.epoll.as_fd(), &mut ready, patience) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => result?,
             };
             let now = clock::now();
+            if patience != 0 {
+                self.spin.slept(now.saturating_since(asleep));
+            }
             let mut woken = false;
             for event in ready.iter().take(count) {
                 match u16::try_from(event.u64) {
-                    Ok(port) => self.serve(PortId(port), snapshots.load(), now),
+                    Ok(port) => {
+                        let port = PortId(port);
+                        if self.serve(port, snapshots.load(), now) > 0 && self.spin.budget > Duration::ZERO {
+                            self.heat(port, now);
+                        }
+                    }
                     Err(_) => woken = true,
                 }
             }
             if woken && !self.obey(inbox) {
                 return Ok(());
             }
+            self.spin(|core, port, now| core.serve(port, snapshots.load(), now), now + LOOK);
         }
     }
 
-    /// Relays one batch from `ingress`.
-    fn serve(&mut self, ingress: PortId, snapshot: &hairpin::Snapshot, now: Instant) {
-        let Some(Some(row)) = self.ports.get_mut(ingress.index()) else { return };
-        if let Err(error) = row.socket.receive(&mut self.batch) {
-            return self.fail(ingress, error);
+    /// Serves the hot ports until `end`, or until none is left that had frames lately.
+    fn spin(&mut self, mut serve: impl FnMut(&mut Self, PortId, Instant) -> usize, end: Instant) {
+        let mut now = clock::now();
+        while !self.hot.is_empty() && now < end {
+            let (mut idle, mut at) = (true, 0);
+            while let Some(&port) = self.hot.get(at) {
+                let ready = matches!(self.ports.get(port.index()), Some(Some(row)) if row.socket.is_ready());
+                let busy = ready && serve(self, port, now) > 0;
+                idle &= !busy;
+                // One that failed has left the list, and another may have its place.
+                let Some(Some(Row { hot: Some(since), .. })) = self.ports.get_mut(port.index()) else {
+                    continue;
+                };
+                if busy {
+                    *since = now;
+                } else if now.saturating_since(*since) > self.spin.budget {
+                    self.cool(port);
+                    continue;
+                }
+                at += 1;
+            }
+            if idle {
+                // Whoever else wants this processor has it first.
+                thread::yield_now();
+            }
+            now = clock::now();
         }
+    }
+
+    /// From now on the port is looked at in every round. Nobody is woken for its frames, which saves their sender work.
+    fn heat(&mut self, port: PortId, now: Instant) {
+        let Some(Some(row)) = self.ports.get_mut(port.index()) else { return };
+        if sys::epoll_delete(self.epoll.as_fd(), row.socket.as_fd()).is_ok() {
+            row.hot = Some(now);
+            self.hot.push(port);
+        }
+    }
+
+    /// From now on the port is waited for again. Frames that came meanwhile are found by the next wait.
+    fn cool(&mut self, port: PortId) {
+        self.hot.retain(|hot| *hot != port);
+        let Some(Some(row)) = self.ports.get_mut(port.index()) else { return };
+        row.hot = None;
+        if let Err(source) = sys::epoll_add(self.epoll.as_fd(), row.socket.as_fd(), u64::from(port.0)) {
+            let error = PortError { interface: row.socket.interface().to_owned(), action: "wait", source };
+            self.fail(port, error);
+        }
+    }
+
+    /// Relays one batch from `ingress`; returns how many frames that was.
+    fn serve(&mut self, ingress: PortId, snapshot: &hairpin::Snapshot, now: Instant) -> usize {
+        let Some(Some(row)) = self.ports.get_mut(ingress.index()) else { return 0 };
+        let count = match row.socket.receive(&mut self.batch) {
+            Ok(count) => count,
+            Err(error) => {
+                self.fail(ingress, error);
+                return 0;
+            }
+        };
         for frame in self.batch.frames() {
             let frame = match frame {
                 Ok(frame) => frame,
@@ -323,6 +432,7 @@ impl Core {
         while let Some((port, error)) = self.failing.pop() {
             self.fail(port, error);
         }
+        count
     }
 
     /// Carries out what the handle asked for; `false` to stop.
@@ -354,7 +464,7 @@ impl Core {
             Some(slot @ None) => {
                 sys::epoll_add(self.epoll.as_fd(), socket.as_fd(), u64::from(port.0))
                     .map_err(|error| WorkerError::Watch(port, error))?;
-                *slot = Some(Row { socket, queue: TxQueue::default() });
+                *slot = Some(Row { socket, queue: TxQueue::default(), hot: None });
                 Ok(())
             }
             _ => Err(WorkerError::PortTaken(port)),
@@ -363,9 +473,12 @@ impl Core {
 
     /// Lets go of a port without closing it.
     fn take(&mut self, port: PortId) -> Option<Port> {
-        let Row { socket, .. } = self.ports.get_mut(port.index())?.take()?;
-        // The set forgets a closed socket by itself, should this fail.
-        let _ = sys::epoll_delete(self.epoll.as_fd(), socket.as_fd());
+        let Row { socket, hot, .. } = self.ports.get_mut(port.index())?.take()?;
+        match hot {
+            Some(_) => self.hot.retain(|hot| *hot != port),
+            // The set forgets a closed socket by itself, should this fail.
+            None => drop(sys::epoll_delete(self.epoll.as_fd(), socket.as_fd())),
+        }
         Some(socket)
     }
 
@@ -415,6 +528,9 @@ const WAKE: u64 = u64::MAX;
 /// Ports served between two looks at what is ready.
 const ROUND: usize = 64;
 const FOREVER: i32 = -1;
+/// How long only hot ports are looked at.
+const LOOK: Duration = Duration::from_micros(50);
+const LEAST_SPIN: Duration = Duration::from_micros(10);
 /// How long an event that found no room waits before it is tried again, in ms.
 const RETRY_MS: i32 = 100;
 
@@ -443,7 +559,7 @@ mod tests {
     #[test]
     fn stops_and_answers_without_ports() {
         let (events, _inbox) = mpsc::sync_channel(1);
-        let worker = Worker::spawn(Arc::new(Relay::new(Limits::default())), events).unwrap();
+        let worker = Worker::spawn(Arc::new(Relay::new(Limits::default())), events, Duration::ZERO).unwrap();
         assert!(matches!(worker.remove_port(PortId(9)), Err(WorkerError::NoPort(PortId(9)))));
         assert_eq!(worker.stats().unwrap(), []);
         worker.stop().unwrap();

@@ -37,7 +37,7 @@ impl Switch {
         let relay = Arc::new(Relay::new(Limits::default()));
         relay.publish(control.snapshot());
         let (sender, events) = sync_channel(1);
-        let worker = Worker::spawn(Arc::clone(&relay), sender).unwrap();
+        let worker = Worker::spawn(Arc::clone(&relay), sender, Duration::from_micros(50)).unwrap();
         Self { ns, relay, worker, events }
     }
 

@@ -1,4 +1,5 @@
 use ether::MacAddr;
+use libc::tpacket_auxdata;
 use proptest::prelude::*;
 
 use super::*;

@@ -80,9 +80,11 @@ impl Ns {
         station
     }
 
+    /// A port, with a ring if the last figure of its name is even or it has none: so most relays have ports of both kinds.
     pub(crate) fn port(&self, name: &str) -> PacketPort {
         let name = name.to_owned();
-        self.run(move || PacketPort::open(&name, &Options::default())).unwrap()
+        let ring = if name.ends_with(['0', '2', '4', 'k', 'n']) { 1024 } else { 0 };
+        self.run(move || PacketPort::open(&name, &Options { ring, ..Options::default() })).unwrap()
     }
 }
 
