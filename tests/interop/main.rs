@@ -1,5 +1,7 @@
 //! evbd against lldpad, in both roles, over a real veth.
 
+mod commands;
+
 use std::time::Duration;
 
 use evb_tests::{

@@ -76,16 +76,17 @@ impl<'a> Lldpad<'a> {
     }
 
     /// Asks it, as a station, for `command` (assoc, preassoc, deassoc …) of a VSI of type 5 version 1 of "labmgr".
+    /// Entries of the filter are parted by commas.
     pub fn vdptool(&self, command: &str, uuid: &str, filter: &str) -> String {
-        let settings = [
+        let mut settings = vec![
             format!("mode={command}"),
             "mgrid2=labmgr".to_owned(),
             "typeid=5".to_owned(),
             format!("uuid={uuid}"),
             "typeidver=1".to_owned(),
             "hints=none".to_owned(),
-            format!("filter={filter}"),
         ];
+        settings.extend(filter.split(',').map(|entry| format!("filter={entry}")));
         let mut arguments = vec!["-i", self.interface, "-T", "-W", "-V", command];
         for setting in &settings {
             arguments.extend(["-c", setting]);

@@ -299,6 +299,11 @@ impl Vdpdu {
         Ok(Self { manager, items })
     }
 
+    /// Whether a payload that can be read has an End TLV. lldpad sends none: by that it is known.
+    pub(crate) fn has_end(payload: &[u8]) -> bool {
+        Tlvs::new(payload).flatten().any(|tlv| tlv.kind == END)
+    }
+
     /// The PDU with its End TLV. lldpad goes on into the remains of an earlier PDU where none is sent.
     ///
     /// # Errors

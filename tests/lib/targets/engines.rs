@@ -161,7 +161,7 @@ impl Ledger {
 
 pub(super) fn vdp_station(octets: &[u8]) {
     let script = &mut Script::new(octets);
-    let config = StationConfig { max_vsis: 3, replace: script.flag(), ..StationConfig::default() };
+    let config = StationConfig { max_vsis: 3, ..StationConfig::default() };
     let mut station = Station::new(config, Timing::default());
     let (mut now, mut ready, mut gates) = (START, false, Gates::default());
     while let Some(step) = script.step(11) {

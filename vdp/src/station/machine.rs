@@ -9,6 +9,7 @@
 //! ```
 
 mod answer;
+mod end;
 
 use std::{borrow::Cow, collections::VecDeque};
 
@@ -34,6 +35,9 @@ pub(super) struct Shared {
     pub(super) timing: Timing,
     pub(super) ready: bool,
     pub(super) groups: bool,
+    /// The bridge is to be told of a De-Associate before other values are asked for: it is an lldpad, whose table is
+    /// keyed by them, and which never answers a modification.
+    pub(super) replace: bool,
     pub(super) outputs: VecDeque<Output>,
     pub(super) history: History,
     pub(super) stats: StationStats,
@@ -358,7 +362,7 @@ impl Vsi {
                 sent = current.with_command(Command::DeAssociate, request.hints);
             } else if same {
                 sent.filter = current.filter.clone();
-            } else if shared.config.replace {
+            } else if shared.replace {
                 self.pending.push_front(request);
                 return self.deassociate(now, Cause::Replaced, shared);
             }
@@ -411,58 +415,6 @@ impl Vsi {
         shared.history.record(now, self.id, cause.to_string());
         self.transmit(now, &what.with_command(Command::DeAssociate, Hints::default()), shared);
         self.state = State::Deassociate { cause, deadline: now + shared.timing.resp_wait_delay() };
-    }
-
-    /// END, and what comes after it.
-    fn finish(&mut self, now: Instant, cause: Cause, refused: Option<Command>, shared: &mut Shared) {
-        let failed = !matches!(cause, Cause::Commanded | Cause::Replaced);
-        if failed {
-            shared.stats.failed += 1;
-            self.last_error = Some(cause);
-        }
-        let pending = self.pending.pop_front();
-        let retry_at = (failed && pending.is_none() && self.wanted.is_some() && shared.ready)
-            .then(|| now + self.back_off(cause, shared.config));
-        self.state = match (retry_at, &self.wanted) {
-            (Some(until), _) => State::BackOff { until },
-            (None, Some(_)) => State::Held,
-            (None, None) => State::End,
-        };
-        self.report_end(now, cause, refused, retry_at, shared);
-        if let Some(request) = pending {
-            // A De-Associate is sent although the VSI is gone here: after a time-out the bridge may still hold it.
-            self.submit(now, request, shared);
-        }
-    }
-
-    fn report_end(
-        &mut self,
-        now: Instant,
-        cause: Cause,
-        refused: Option<Command>,
-        retry_at: Option<Instant>,
-        shared: &mut Shared,
-    ) {
-        let (id, words) = (self.id, cause.to_string());
-        let line = match retry_at {
-            Some(at) => format!("{words}; asks again in {} s", (at - now).as_secs()),
-            None => words.clone(),
-        };
-        shared.history.record(now, id, line);
-        if self.oper.take().is_some() || cause == Cause::Commanded {
-            shared.event(StationEvent::Gone { id, cause, words: words.clone(), retry_at });
-        }
-        // An answer without a VLAN fails the Associate although a De-Associate came in between.
-        if let Some(command) = refused.or((cause == Cause::NullVid).then_some(Command::Associate)) {
-            let (error, hard) = (cause.error(), cause.is_hard());
-            shared.event(StationEvent::Refused { id, command, cause, error, words, hard, retry_at });
-        }
-    }
-
-    fn back_off(&mut self, cause: Cause, config: StationConfig) -> ether::time::Duration {
-        let doubled = config.first_retry.saturating_mul(1u32.checked_shl(self.failures).unwrap_or(u32::MAX));
-        self.failures = self.failures.saturating_add(1);
-        if cause.is_hard() { config.hard_retry } else { doubled.min(config.last_retry) }
     }
 
     fn transmit(&self, now: Instant, request: &VsiRequest, shared: &mut Shared) {

@@ -41,6 +41,7 @@ impl Station {
             timing,
             ready: false,
             groups: false,
+            replace: false,
             outputs: VecDeque::new(),
             history: History::default(),
             stats: StationStats::default(),
@@ -144,6 +145,7 @@ impl Station {
     /// Takes a VDPDU delivered by ECP, padding allowed. What cannot be used is counted.
     pub fn handle_pdu(&mut self, now: Instant, payload: &[u8]) {
         let Some(pdu) = self.shared.stats.rx.parse(payload) else { return };
+        self.shared.replace = !Vdpdu::has_end(payload);
         for item in pdu.items {
             match item {
                 Item::Association(association) => self.handle_association(now, pdu.manager, association),

@@ -25,20 +25,16 @@ pub struct StationConfig {
     pub last_retry: Duration,
     /// How long it waits after a refusal the bridge calls permanent.
     pub hard_retry: Duration,
-    /// Whether a confirmed VSI is de-associated before other attributes or filters are asked for, instead of being
-    /// modified in place. lldpad, whose table is keyed by them, never answers a modification.
-    pub replace: bool,
 }
 
 impl Default for StationConfig {
-    /// 16384 VSIs, retries from 1 s to 30 s, 5 min after a permanent refusal, modification in place.
+    /// 16384 VSIs, retries from 1 s to 30 s, 5 min after a permanent refusal.
     fn default() -> Self {
         Self {
             max_vsis: 16_384,
             first_retry: Duration::from_secs(1),
             last_retry: Duration::from_secs(30),
             hard_retry: Duration::from_secs(300),
-            replace: false,
         }
     }
 }

@@ -67,21 +67,31 @@ fn a_modification_refused_for_good_loses_the_association() {
 }
 
 #[test]
-fn replacing_instead_of_modifying() {
-    let config = StationConfig { replace: true, ..Default::default() };
-    let mut station = Station::new(config, Timing::default());
-    station.set_ready(T0, true);
+fn a_bridge_that_sends_no_end_tlv_is_asked_to_replace() {
+    let mut lldpad = success(Command::Associate);
+    lldpad.truncate(lldpad.len() - 2);
+    let mut station = ready();
     station.command(T0, associate()).unwrap();
-    station.handle_pdu(T0, &success(Command::Associate));
+    station.handle_pdu(T0, &lldpad);
     drain(&mut station);
     // The same again is no modification.
     station.command(T0, associate()).unwrap();
-    station.handle_pdu(T0, &success(Command::Associate));
+    station.handle_pdu(T0, &lldpad);
     assert_eq!(said(&mut station), "tx Associate, Associated");
     station.command(T0, request(Command::Associate, &[entry(0, 0x33, 200, None)])).unwrap();
     assert_eq!(said(&mut station), "tx DeAssociate");
+    // It holds the old values until toutKeepAlive, and is left alone so long.
     station.handle_pdu(T0, &success(Command::DeAssociate));
-    assert_eq!(said(&mut station), "Gone Replaced -, tx Associate");
+    assert_eq!(said(&mut station), "Gone Replaced retry");
+    station.handle_pdu(T0, &withdrawal());
+    assert_eq!(timeout(&mut station), T0 + Timing::default().tout_keep_alive() + Duration::from_secs(1));
+    assert_eq!((said(&mut station), state(&station)), ("tx Associate".into(), "Processing".into()));
+    // Another format is another VSI to it.
+    let mut station = associated();
+    station.handle_pdu(T0, &lldpad);
+    station.command(T0, request(Command::Associate, &[entry(0, 0, 200, None)])).unwrap();
+    station.handle_pdu(T0, &success(Command::DeAssociate));
+    assert_eq!(said(&mut station), "tx DeAssociate, Gone Replaced -, tx Associate");
 }
 
 #[test]
