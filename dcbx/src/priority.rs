@@ -22,6 +22,16 @@ impl PrioritySet {
         self.0 == 0
     }
 
+    /// How many there are.
+    #[must_use]
+    pub const fn len(self) -> u8 {
+        // At most eight.
+        #[expect(clippy::cast_possible_truncation, reason = "an octet has eight bits")]
+        {
+            self.0.count_ones() as u8
+        }
+    }
+
     /// The priorities in the set, lowest first.
     pub fn iter(self) -> impl Iterator<Item = Pcp> {
         priorities().filter(move |&priority| self.contains(priority))
@@ -61,6 +71,9 @@ impl Serialize for PrioritySet {
 pub struct PriorityTable([u8; 8]);
 
 impl PriorityTable {
+    /// Number 0 for every priority.
+    pub const ZERO: Self = Self([0; 8]);
+
     /// The table of `numbers`, that of priority 0 first, unless one exceeds 15.
     #[must_use]
     pub fn new(numbers: [u8; 8]) -> Option<Self> {

@@ -8,6 +8,7 @@
 //! not known are kept, and written after the known ones.
 
 mod cin;
+pub(crate) mod common;
 mod nested;
 mod tlv;
 

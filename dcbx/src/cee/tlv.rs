@@ -235,7 +235,7 @@ fn put_application(application: &CeeApplication, buf: &mut BytesMut) {
 }
 
 /// The group of priorities without a limit.
-const STRICT: u8 = 15;
+pub(super) const STRICT: u8 = 15;
 /// The type of the applications sub-TLV.
 const APPLICATIONS: u8 = 4;
 /// Octets of an application.

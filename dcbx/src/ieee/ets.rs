@@ -50,6 +50,9 @@ impl Serialize for SelectionAlgorithm {
 pub struct ClassCount(u8);
 
 impl ClassCount {
+    /// As many as there can be.
+    pub const MAX: Self = Self(8);
+
     /// The count `value`, unless it is 0 or larger than 8.
     #[must_use]
     pub const fn new(value: u8) -> Option<Self> {

@@ -14,6 +14,9 @@ use crate::{error::IeeeError, priority::PrioritySet, wire::bit};
 pub struct PfcCapability(u8);
 
 impl PfcCapability {
+    /// All eight.
+    pub const ALL: Self = Self(8);
+
     /// The capability `value`, unless it exceeds 15.
     #[must_use]
     pub const fn new(value: u8) -> Option<Self> {
