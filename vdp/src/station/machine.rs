@@ -154,6 +154,10 @@ impl Vsi {
 
     pub(super) fn handle(&mut self, now: Instant, event: Event, shared: &mut Shared) {
         match (&self.state, event) {
+            // The bridge holds it from before the restart, and will hear us.
+            (State::WaitSystemCmd { resumed: true, .. }, Event::Command(request)) if !shared.ready => {
+                self.queue(request);
+            }
             (
                 State::Held | State::WaitSystemCmd { .. } | State::BackOff { .. } | State::End,
                 Event::Command(request),
@@ -401,6 +405,15 @@ impl Vsi {
         shared.transmit(current);
         shared.stats.keep_alives += 1;
         self.state = State::KeepAlive { deadline: now + shared.timing.resp_wait_delay() };
+    }
+
+    /// The keep-alive that is out was lost on the way.
+    pub(super) fn repeat_keep_alive(&self, shared: &mut Shared) {
+        if let (State::KeepAlive { .. }, Some(Confirmed { current, .. }), true) =
+            (&self.state, &self.oper, shared.ready)
+        {
+            shared.transmit(current);
+        }
     }
 
     /// TRANSMIT_DEASSOC of what is confirmed.

@@ -163,13 +163,17 @@ impl Station {
         }
     }
 
-    /// ECP gave up on `payload`, which this station sent. Only noted: respWaitDelay covers it.
+    /// ECP gave up on `payload`, which this station sent. A keep-alive is sent again while its answer may still come:
+    /// the bridge may be restarting. Else it is only noted, respWaitDelay covers it.
     pub fn ecp_failed(&mut self, now: Instant, payload: &[u8]) {
         self.shared.stats.ecp_failures += 1;
         for item in Vdpdu::parse(payload).into_iter().flat_map(|pdu| pdu.items) {
             if let Item::Association(Association { id, command, .. }) = item {
                 let line = format!("ECP gave up on the {}: the bridge does not acknowledge", command.words());
                 self.shared.history.note(now, id, line);
+                if let Some(vsi) = self.vsis.get(&id) {
+                    vsi.repeat_keep_alive(&mut self.shared);
+                }
             }
         }
     }

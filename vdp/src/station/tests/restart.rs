@@ -52,3 +52,36 @@ fn what_is_not_wanted_any_more_is_forgotten_before_it_is_said() {
     let outputs = everything(&mut station);
     assert!(matches!(outputs[..], [Output::Released(_), Output::Transmit(_)]), "{outputs:?}");
 }
+
+#[test]
+fn what_is_not_wanted_after_a_restart_is_de_associated_when_the_bridge_hears() {
+    let mut station = Station::new(StationConfig::default(), Timing::default());
+    station.resume(T0, associated().held().next().unwrap()).unwrap();
+    station.command(T0, request(Command::DeAssociate, &[GRANTED()])).unwrap();
+    let outputs = everything(&mut station);
+    assert!(matches!(outputs[..], [Output::Event(_), Output::Released(_)]), "{outputs:?}");
+    station.set_ready(T0, true);
+    assert_eq!(said(&mut station), "tx DeAssociate");
+    station.handle_pdu(T0, &success(Command::DeAssociate));
+    assert_eq!(said(&mut station), "Gone Commanded -");
+    assert_eq!(station.vsis().count(), 0);
+}
+
+#[test]
+fn a_keep_alive_that_was_not_heard_is_sent_again() {
+    let mut station = associated();
+    timeout(&mut station);
+    assert_eq!(said(&mut station), "tx Associate");
+    let sent = pdu(Command::Associate, Status::Request(Hints::default()), &[GRANTED()]);
+    station.ecp_failed(T0, &sent);
+    assert_eq!((said(&mut station), state(&station)), ("tx Associate".into(), "KeepAlive".into()));
+    station.handle_pdu(T0, &success(Command::Associate));
+    station.ecp_failed(T0, &sent);
+    assert_eq!((said(&mut station), state(&station)), (String::new(), "Confirmed".into()));
+    // Nobody is there to hear it.
+    timeout(&mut station);
+    assert_eq!(said(&mut station), "tx Associate");
+    station.set_ready(T0, false);
+    station.ecp_failed(T0, &sent);
+    assert_eq!(said(&mut station), "");
+}
