@@ -23,6 +23,7 @@ use crate::{
     order::{self, Vm, Vms},
     port::{Edge, Port, PortKind, Side},
     reload,
+    state::{self, Record},
     vsidb::VsiDb,
     wiring,
 };
@@ -98,6 +99,7 @@ impl Core {
                 }
                 self.settle(now, port);
             }
+            Input::Resume { records } => state::resume(self, now, records),
             Input::Timeout => {
                 while let Some(&(at, port)) = self.deadlines.first().filter(|(at, _)| *at <= now) {
                     self.deadlines.remove(&(at, port));
@@ -120,6 +122,12 @@ impl Core {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// All that is to be remembered now.
+    #[must_use]
+    pub fn records(&self) -> Vec<Record> {
+        state::records(self)
     }
 
     /// The configuration it runs by.
@@ -367,7 +375,16 @@ fn edge(config: &Config, kind: PortKind, random: &mut StdRng, now: Instant) -> O
     };
     let ecp = ecp::Link::new(ecp::Subtype::Vdp, proposal.ecp_params(), random.random(), now);
     let outbox = vdp::Outbox::new(waiting_tlvs(max_vsis));
-    Some(Edge { side, ecp, outbox, status: None, local_tlv: None, neighbors: 0 })
+    Some(Edge {
+        side,
+        ecp,
+        outbox,
+        status: None,
+        local_tlv: None,
+        neighbors: 0,
+        agreed: None,
+        presumed: None,
+    })
 }
 
 /// TLVs that may wait for ECP: a command or answer of each VSI, a De-Associate of each, and some that name none.

@@ -2,7 +2,10 @@
 
 use hairpin::{EdgeMode, PortId, VsiEntry, VsiKey};
 
-use crate::event::Event;
+use crate::{
+    event::Event,
+    state::{Record, RecordKey},
+};
 
 /// One thing [`crate::Core`] asks of the outside.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +40,11 @@ pub enum Effect {
     },
     /// [`crate::Core::ports`] has others than before: watch the interfaces of those new, let go of those gone.
     FollowPorts,
+    /// Keep this in the place of what is kept under its key, before anything that follows is sent: it must survive a
+    /// restart and come back in [`crate::Input::Resume`].
+    Remember(Record),
+    /// Keep nothing under this key any more, before anything that follows is sent.
+    Forget(RecordKey),
     /// Tell whoever watches.
     Event(Event),
 }

@@ -128,6 +128,25 @@ pub enum Event {
         #[serde(flatten)]
         what: vdp::bridge::BridgeEvent,
     },
+    /// VSIs are as they were before a restart.
+    Resumed {
+        /// How many.
+        vsis: usize,
+    },
+    /// What should have survived the restart did not: the state file cannot be believed.
+    StateDamaged {
+        /// What is wrong with it.
+        because: String,
+        /// Where it was set aside; none if that failed too.
+        aside: Option<String>,
+    },
+    /// What changes is not remembered: a restart finds nothing. Tried again until it works.
+    StateLost {
+        /// Why.
+        because: String,
+    },
+    /// What changes is remembered again.
+    StateKept,
     /// The configuration was read again and is in force.
     Reloaded {
         /// What changed, a line each.
@@ -174,6 +193,10 @@ impl Event {
             Self::VsiOrderRefused { .. } => "vsi_order_refused",
             Self::StationVsi { .. } => "station_vsi",
             Self::BridgeVsi { .. } => "bridge_vsi",
+            Self::Resumed { .. } => "resumed",
+            Self::StateDamaged { .. } => "state_damaged",
+            Self::StateLost { .. } => "state_lost",
+            Self::StateKept => "state_kept",
             Self::Reloaded { .. } => "reloaded",
             Self::ReloadRefused { .. } => "reload_refused",
             Self::PortFailed { .. } => "port_failed",

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 pub use hairpin::PortId;
 
-use crate::order::VsiOrder;
+use crate::{order::VsiOrder, state::Record};
 
 /// One thing the outside tells [`crate::Core`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,11 @@ pub enum Input {
     Vsi {
         /// What.
         order: VsiOrder,
+    },
+    /// What was to be remembered when the daemon ended; comes before any other input.
+    Resume {
+        /// Each key once.
+        records: Vec<Record>,
     },
     /// A deadline of [`crate::Core::poll_timeout`] has come.
     Timeout,

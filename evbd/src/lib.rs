@@ -24,6 +24,7 @@ mod record;
 mod reload;
 pub mod replay;
 mod run;
+mod state;
 mod view;
 mod vsidb;
 mod wiring;
@@ -39,4 +40,5 @@ pub use crate::{
     probe::Proof,
     record::{FORMAT, Header},
     run::run,
+    state::{Agreed, Record, RecordKey},
 };

@@ -137,6 +137,14 @@ fn command_station(core: &mut Core, now: Instant, order: VsiOrder) -> Result<(Vs
     Ok((id, uplink))
 }
 
+/// Knows a VSI that was given at run time before a restart.
+pub(crate) fn give(core: &mut Core, now: Instant, config: VsiConfig, hints: Hints) -> Result<(), OrderError> {
+    may_be_given(core, &config)?;
+    let port = take_port(core, now, &config)?;
+    core.vms.insert(config.id, Vm { config, port, given: true, hints });
+    Ok(())
+}
+
 /// The port of the VSI's interface, made if need be. A VSI that moves to another shuts its gate and leaves the old one.
 fn take_port(core: &mut Core, now: Instant, config: &VsiConfig) -> Result<PortId, OrderError> {
     let old = core.vms.get(&config.id).map(|vm| (vm.port, vm.config.interface == config.interface));

@@ -5,7 +5,12 @@ use hairpin::PortId;
 use lldp::{Agent, Scope};
 use serde::Serialize;
 
-use crate::{edge::EdgeRelay, herald::Herald, input::Link};
+use crate::{
+    edge::EdgeRelay,
+    herald::Herald,
+    input::Link,
+    state::{self, Agreed},
+};
 
 /// What a port is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -58,6 +63,10 @@ pub(crate) struct Edge {
     pub(crate) local_tlv: Option<bytes::Bytes>,
     /// Customer-bridge neighbours heard; an EVB link has one.
     pub(crate) neighbors: usize,
+    /// What is remembered of the agreement with the station.
+    pub(crate) agreed: Option<Agreed>,
+    /// That agreement is from before a restart: it is believed until then, or until the station is heard.
+    pub(crate) presumed: Option<Instant>,
 }
 
 /// Which end of the EVB link this is.
@@ -156,7 +165,7 @@ impl Port {
                 }
                 Side::Bridge { vdp, .. } => vdp.poll_timeout(),
             };
-            earliest(side, edge.ecp.poll_timeout())
+            earliest(earliest(side, edge.ecp.poll_timeout()), edge.presumed)
         });
         earliest(lldp, edge)
     }
@@ -175,6 +184,7 @@ impl Port {
                 }
                 Side::Bridge { vdp, .. } => vdp.handle_timeout(now),
             }
+            state::disappoint(edge, now, self.link.is_up());
         }
     }
 }

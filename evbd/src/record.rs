@@ -185,6 +185,8 @@ pub(crate) fn effect_row(effect: &Effect) -> Value {
         Effect::OpenVsi { key, entry } => json!({ "effect": "open_vsi", "key": key, "entry": entry }),
         Effect::CloseVsi { key } => json!({ "effect": "close_vsi", "key": key }),
         Effect::FollowPorts => json!({ "effect": "follow_ports" }),
+        Effect::Remember(record) => json!({ "effect": "remember", "record": record }),
+        Effect::Forget(key) => json!({ "effect": "forget", "key": key }),
         Effect::Event(event) => {
             let mut row = view::row(event);
             if let Some(fields) = row.as_object_mut() {

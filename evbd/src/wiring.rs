@@ -32,6 +32,7 @@ use crate::{
     event::Event,
     order,
     port::{Edge, Port, Side},
+    state::{self, Record, RecordKey},
 };
 
 /// The EVB TLV's place among the organizational TLVs [Q D.2.12].
@@ -141,6 +142,7 @@ fn customer_neighbors(core: &mut Core, index: usize) {
     let interface = port.interface.clone();
     let Some(edge) = &mut port.edge else { return };
     let before = std::mem::replace(&mut edge.neighbors, neighbors);
+    edge.presumed = None;
     // A peer that does not echo us has heard nothing yet: it is new, or has restarted with its sequence numbers.
     if neighbors == 0 || remote.as_deref().is_some_and(|info| !echoes(edge, info)) {
         edge.ecp.forget_peer();
@@ -184,6 +186,9 @@ fn from_evb(core: &mut Core, now: Instant, index: usize, output: vdp::evb::Outpu
             let up = port.link.is_up();
             let Some(edge) = &mut port.edge else { return };
             let was_agreed = edge.status.replace(status).is_some_and(|was| was.is_agreed());
+            if edge.presumed.is_some() {
+                return core.tell(Event::Evb { port: interface, status });
+            }
             edge.ecp.set_params(status.timing().ecp_params());
             match &mut edge.side {
                 Side::Station { vdp, relay, .. } => {
@@ -198,6 +203,7 @@ fn from_evb(core: &mut Core, now: Instant, index: usize, output: vdp::evb::Outpu
             }
             offer_readiness(edge, now, up);
             core.tell(Event::Evb { port: interface, status });
+            state::remember_agreement(core, index);
             if was_agreed && !status.is_agreed() {
                 peer_lost(core, now, index, &status);
             }
@@ -216,7 +222,7 @@ pub(crate) fn announce(port: &mut Port, now: Instant) {
 
 /// VDP runs while the link is up and the peer says it is the other end of an EVB link [Q 40].
 pub(crate) fn offer_readiness(edge: &mut Edge, now: Instant, up: bool) {
-    let agreed = edge.status.as_ref().is_some_and(Status::is_agreed);
+    let agreed = edge.presumed.is_some() || edge.status.as_ref().is_some_and(Status::is_agreed);
     match &mut edge.side {
         Side::Station { vdp, .. } => vdp.set_ready(now, up && agreed),
         Side::Bridge { vdp, .. } => vdp.set_ready(up && agreed),
@@ -283,7 +289,10 @@ fn from_ecp(core: &mut Core, now: Instant, index: usize, output: ecp::Output) {
 fn from_station(core: &mut Core, now: Instant, index: usize, output: station::Output) {
     let event = match output {
         station::Output::Transmit(tlv) => return queue_vdp(core, index, tlv),
-        station::Output::Held(_) | station::Output::Released(_) => return,
+        station::Output::Held(held) => {
+            return remember(core, index, |core, port| state::wanted(core, port, held));
+        }
+        station::Output::Released(id) => return forget(core, index, id),
         station::Output::Event(event) => event,
     };
     let id = *subject_of(&event);
@@ -341,12 +350,25 @@ fn from_bridge(core: &mut Core, now: Instant, index: usize, output: bridge::Outp
         bridge::Output::Remove { id: vsi, .. } => {
             shut(core, id, &vsi);
         }
-        bridge::Output::Held(_) | bridge::Output::Released(_) => {}
+        bridge::Output::Held(held) => remember(core, index, |_, port| Record::Granted { port, held }),
+        bridge::Output::Released(id) => forget(core, index, id),
         bridge::Output::Event(what) => {
             let port = port.interface.clone();
             core.tell(Event::BridgeVsi { port, what });
         }
     }
+}
+
+fn remember(core: &mut Core, index: usize, record: impl FnOnce(&Core, String) -> Record) {
+    let Some(port) = core.ports.get(index) else { return };
+    let record = record(core, port.interface.clone());
+    core.effects.push_back(Effect::Remember(record));
+}
+
+fn forget(core: &mut Core, index: usize, id: VsiId) {
+    let Some(port) = core.ports.get(index) else { return };
+    let key = RecordKey { port: port.interface.clone(), vsi: Some(id) };
+    core.effects.push_back(Effect::Forget(key));
 }
 
 /// The VSI an event is about.

@@ -111,7 +111,11 @@ impl Netns {
     /// Starts `program run` with `config` and connects to it.
     pub async fn evbd(&mut self, program: &Path, config: &str) -> (usize, Client) {
         let (file, socket) = (self.file("evbd.toml"), self.file("evbd.sock"));
-        let text = format!("{config}\n[control]\nsocket = \"{}\"\n", socket.display());
+        let text = format!(
+            "{config}\n[control]\nsocket = \"{}\"\n[state]\ndirectory = \"{}\"\n",
+            socket.display(),
+            self.file("state").display()
+        );
         std::fs::write(&file, text).expect("a writable configuration");
         let log = std::fs::File::create(self.file("evbd.log")).expect("a writable log");
         let mut command = self.command(program);

@@ -11,7 +11,7 @@ use std::{
 };
 
 use ether::{EtherType, FrameView, Instant, MacAddr};
-use evbd::{Config, Core, Effect, Event, Input, Link, PortId, VsiOrder};
+use evbd::{Config, Core, Effect, Event, Input, Link, PortId, Record, RecordKey, VsiOrder};
 use hairpin::{EdgeMode, VsiEntry, VsiKey};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -45,6 +45,12 @@ pub struct Machine {
     pub liar: bool,
     /// Every frame it sent in a VLAN, with its time: probes and announcements.
     pub sent: Vec<(Instant, Vec<u8>)>,
+    /// What the core had remembered: all that survives [`Wire::kill`].
+    pub journal: BTreeMap<RecordKey, Record>,
+    /// The process was killed.
+    dead: bool,
+    /// Effects until it is killed.
+    fuse: Option<u32>,
     /// Every event, with its time.
     pub events: Vec<(Instant, Event)>,
     /// Cable at each port.
@@ -110,6 +116,9 @@ impl Wire {
             mode,
             liar: false,
             sent: Vec::new(),
+            journal: BTreeMap::new(),
+            dead: false,
+            fuse: None,
             events: Vec::new(),
             cables: BTreeMap::new(),
             life: 0,
@@ -132,22 +141,74 @@ impl Wire {
     pub fn power(&mut self, machine: usize) {
         let ports: Vec<PortId> = self.machines[machine].core.ports().map(|(port, _, _)| port).collect();
         for port in ports {
-            let up = self.machines[machine].cables.get(&port).is_none_or(|cable| self.cables[*cable].plugged);
-            self.link(machine, port, up);
+            self.link_as_plugged(machine, port);
         }
     }
 
     /// Ends a machine as a crash does and starts it anew, with everything forgotten.
     pub fn restart(&mut self, machine: usize) {
+        self.kill(machine);
+        self.machines[machine].journal.clear();
+        self.start(machine);
+    }
+
+    /// Ends the process of a machine, which forgets everything but its journal. Its data path goes with it; its links
+    /// stay up.
+    pub fn kill(&mut self, machine: usize) {
+        let m = &mut self.machines[machine];
+        m.life += 1;
+        m.dead = true;
+        m.fuse = None;
+        m.open.clear();
+        m.reflective.clear();
+    }
+
+    /// Kills a machine in the middle of what it does: after so many more effects.
+    pub fn kill_after(&mut self, machine: usize, effects: u32) {
+        self.machines[machine].fuse = Some(effects);
+    }
+
+    /// Whether a machine was killed and not started since.
+    #[must_use]
+    pub fn is_dead(&self, machine: usize) -> bool {
+        self.machines[machine].dead
+    }
+
+    /// Starts a machine that was killed, with its journal; all its interfaces are there and up.
+    pub fn start(&mut self, machine: usize) {
+        self.start_without(machine, &[]);
+    }
+
+    /// As [`Wire::start`]; interfaces that are `gone` are gone.
+    pub fn start_without(&mut self, machine: usize, gone: &[&str]) {
         let seed = self.random.random();
         let now = self.now;
         let m = &mut self.machines[machine];
-        m.life += 1;
+        m.dead = false;
+        m.fuse = None;
         m.core = Core::new(m.config.clone(), seed, now);
-        m.open.clear();
-        m.reflective.clear();
         m.mode = m.core.relay();
-        self.power(machine);
+        let records: Vec<Record> = m.journal.values().cloned().collect();
+        if !records.is_empty() {
+            self.input(machine, Input::Resume { records });
+        }
+        let ports: Vec<_> =
+            self.machines[machine].core.ports().map(|(port, name, _)| (port, gone.contains(&name))).collect();
+        for (port, gone) in ports {
+            if gone {
+                self.input(machine, Input::Link { port, link: Link::Absent });
+            } else {
+                self.link_as_plugged(machine, port);
+            }
+        }
+    }
+
+    /// Gives a machine that was killed another configuration to start with.
+    ///
+    /// # Panics
+    /// When the configuration is wrong.
+    pub fn configure(&mut self, machine: usize, toml: &str) {
+        self.machines[machine].config = Config::parse("wire.toml", toml).unwrap_or_else(|e| panic!("{e:?}"));
     }
 
     /// Gives a running machine another configuration; its new ports come up.
@@ -270,6 +331,11 @@ impl Wire {
         }
     }
 
+    fn link_as_plugged(&mut self, machine: usize, port: PortId) {
+        let up = self.machines[machine].cables.get(&port).is_none_or(|cable| self.cables[*cable].plugged);
+        self.link(machine, port, up);
+    }
+
     fn link(&mut self, machine: usize, port: PortId, up: bool) {
         let number = u8::try_from(machine).expect("few machines");
         let mac = MacAddr::new(2, 0, 0, number, 0, port.0.to_be_bytes()[1]);
@@ -278,9 +344,18 @@ impl Wire {
     }
 
     fn input(&mut self, machine: usize, input: Input) {
+        if self.machines[machine].dead {
+            return;
+        }
         self.machines[machine].core.handle(self.now, input);
         while let Some(effect) = self.machines[machine].core.poll_effect() {
             let m = &mut self.machines[machine];
+            if let Some(left) = &mut m.fuse {
+                if *left == 0 {
+                    return self.kill(machine);
+                }
+                *left -= 1;
+            }
             match effect {
                 Effect::Transmit { port, frame } => {
                     self.transmit(machine, port, &frame);
@@ -291,6 +366,12 @@ impl Wire {
                 Effect::SwitchReflective { port, on } => {
                     m.reflective.insert(port, on);
                     m.core.handle(self.now, Input::ReflectiveApplied { port, on });
+                }
+                Effect::Remember(record) => {
+                    m.journal.insert(record.key(), record);
+                }
+                Effect::Forget(key) => {
+                    m.journal.remove(&key);
                 }
                 Effect::SwitchRelay(mode) => m.mode = mode,
                 Effect::OpenVsi { key, entry } => {

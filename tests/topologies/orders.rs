@@ -214,3 +214,34 @@ fn a_reload_keeps_what_was_given_unless_the_file_takes_its_place() {
     let error = wire.order(STATION, order(Command::Associate, Which::Given(plain(2)))).unwrap_err();
     assert!(error.contains("of the configuration"), "{error}");
 }
+
+/// What was ordered survives a restart as it was: given, prepared, or let go.
+#[test]
+fn what_was_ordered_is_so_after_a_restart() {
+    let mut wire = agreed(1);
+    wire.order(STATION, order(Command::Associate, Which::Given(plain(2)))).unwrap();
+    wire.order(STATION, order(Command::PreAssociate, Which::Given(plain(3)))).unwrap();
+    seconds(&mut wire, 1);
+    wire.kill(STATION);
+    wire.start(STATION);
+    assert_eq!(wire.get(STATION).ports(), ["up", "vm1", "vm2", "vm3"]);
+    assert_eq!(admitted(&wire, "vm2"), [(mac(2), 100)], "at once");
+    seconds(&mut wire, 30);
+    assert_eq!((admitted(&wire, "vm1").len(), admitted(&wire, "vm2").len()), (1, 1));
+    assert!(admitted(&wire, "vm3").is_empty());
+    wire.order(STATION, known(Command::Associate, "vm3")).unwrap();
+    wire.order(STATION, known(Command::DeAssociate, "vm2")).unwrap();
+    seconds(&mut wire, 1);
+    assert_eq!(wire.get(BRIDGE).admitted("down"), [(mac(1), 100), (mac(3), 100)]);
+    wire.kill(STATION);
+    wire.start(STATION);
+    assert_eq!(wire.get(STATION).ports(), ["up", "vm1", "vm3"]);
+    // The file takes the place of what was given.
+    wire.kill(STATION);
+    let taken = station(1, "veb").replace("\"vm1\"\ninterface = \"vm1\"", "\"vm3\"\ninterface = \"vm3\"");
+    wire.configure(STATION, &taken);
+    wire.start(STATION);
+    seconds(&mut wire, 5);
+    assert_eq!(wire.get(STATION).ports(), ["up", "vm3"]);
+    assert_eq!(wire.get(BRIDGE).admitted("down"), [(mac(1), 100)]);
+}

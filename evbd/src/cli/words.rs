@@ -45,6 +45,13 @@ pub(super) fn words(event: &Value) -> String {
         "vsi_order_refused" => {
             format!("VSI {}: {} refused: {}", is("vsi"), is("command").replace('_', "-"), is("error"))
         }
+        "resumed" => format!("{} VSIs as before the restart", is("vsis")),
+        "state_damaged" => match is("aside").as_str() {
+            "-" => format!("state file damaged, and not to be set aside: {}", is("because")),
+            aside => format!("state file damaged: {}; set aside as {aside}", is("because")),
+        },
+        "state_lost" => format!("a restart will remember nothing: {}", is("because")),
+        "state_kept" => "what changes is remembered again".to_owned(),
         "port_failed" => format!("port failed: {}", is("error")),
         "reloaded" => format!("configuration read again: {}", is("changes")),
         "reload_refused" => format!("configuration refused, nothing changed: {}", is("error")),

@@ -1,6 +1,12 @@
 //! Checks that need more than one value: roles, references, duplicates, ranges. Each fault points at its place.
 
-use std::{collections::BTreeSet, fmt::Display, ops::Range, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fmt::Display,
+    ops::Range,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use toml::Spanned;
 use vdp::Timing;
@@ -23,6 +29,7 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
     let relay = relay(file.relay)?;
     let control_socket = control_socket(file.control)?;
     let name = file.name.unwrap_or_else(host_name);
+    let state = state(file.state, &name)?;
 
     let role = match role {
         schema::Role::Station => {
@@ -74,7 +81,19 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
     let max_vsis = usize::try_from(max_vsis).unwrap_or(usize::MAX);
     let groups = evb.groups.unwrap_or(false);
     let proposal = proposal(evb);
-    Ok(Config { name, control_socket, lldp, proposal, groups, max_vsis, manual, on_peer_loss, role, relay })
+    Ok(Config {
+        name,
+        control_socket,
+        state,
+        lldp,
+        proposal,
+        groups,
+        max_vsis,
+        manual,
+        on_peer_loss,
+        role,
+        relay,
+    })
 }
 
 fn station(
@@ -249,6 +268,29 @@ fn control_socket(file: Option<schema::Control>) -> Result<PathBuf, Fault> {
     }
     Ok(control.socket.into_inner())
 }
+
+/// Where the state is kept: by default in a directory of the name.
+fn state(file: Option<schema::State>, name: &str) -> Result<Option<PathBuf>, Fault> {
+    let Some(state) = file else {
+        let name = name.replace('/', "-");
+        return Ok(Some(Path::new(STATE).join(if name.starts_with('.') { "evbd" } else { &name })));
+    };
+    let directory = state.directory.get_ref().as_str();
+    if directory == "off" {
+        return Ok(None);
+    }
+    if !Path::new(directory).is_absolute() {
+        return fault(
+            state.directory.span(),
+            "the state directory is relative",
+            "an absolute path, or \"off\"",
+        );
+    }
+    Ok(Some(directory.into()))
+}
+
+/// The directory of state directories.
+const STATE: &str = "/var/lib/evbd";
 
 fn lan_keys_absent(port: &schema::Port) -> Result<(), Fault> {
     let given = port.untagged.as_ref().map(Spanned::span).or_else(|| port.tagged.first().map(Spanned::span));

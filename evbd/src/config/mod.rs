@@ -34,6 +34,8 @@ pub struct Config {
     pub name: String,
     /// Where the control socket is bound.
     pub control_socket: std::path::PathBuf,
+    /// Directory of what survives a restart; `None`: nothing does.
+    pub state: Option<PathBuf>,
     /// The LLDP agents of each port by its interface, one for each of [`lldp::Scope::ALL`] in that order.
     pub lldp: BTreeMap<String, Vec<AgentSettings>>,
     /// R, RTE, RWD and RKA as proposed to the peer of every EVB port [Q 40.4].

@@ -19,6 +19,7 @@ pub(super) struct File {
     pub(super) role: Spanned<Role>,
     pub(super) name: Option<String>,
     pub(super) control: Option<Control>,
+    pub(super) state: Option<State>,
     #[serde(default)]
     pub(super) lldp: LldpKeys,
     #[serde(default)]
@@ -44,6 +45,12 @@ pub(super) enum Role {
 #[serde(deny_unknown_fields)]
 pub(super) struct Control {
     pub(super) socket: Spanned<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct State {
+    pub(super) directory: Spanned<String>,
 }
 
 #[derive(Deserialize, Default)]

@@ -45,6 +45,7 @@ fn defaults_in_the_samples_are_the_defaults() {
             })
             .collect();
         assert_ne!(told, *sample);
+        let told = told.replace("evbd/NAME", &format!("evbd/{}", Config::parse("b", sample).unwrap().name));
         assert_eq!(
             Config::parse("a", &told).unwrap_or_else(|e| panic!("{e:?}")),
             Config::parse("b", sample).unwrap()
@@ -136,6 +137,7 @@ fn mistakes_are_found_where_they_are() {
             "MAC address",
             "once",
         ),
+        (station("[state]\ndirectory = \"x\""), "t.toml:6:13:", "relative", "\"off\""),
         (station(&vsi("a", "u", 1, mac)), "t.toml:7:13:", "`u` is used twice", "once"),
         (
             station(&vsi("a", "v", 1, "mac = \"53:54:00:00:00:01\"")),

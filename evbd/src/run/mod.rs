@@ -40,7 +40,9 @@ use crate::{
     order::VsiOrder,
     probe::Proof,
     record::{FORMAT, Header, RecordedCore, Recorder},
-    reload, view,
+    reload,
+    state::journal::{Found, Journal},
+    view,
 };
 
 /// Runs the daemon until SIGTERM or SIGINT. On SIGHUP it reads its file again.
@@ -62,9 +64,9 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
         name: config.name.clone(),
         role: if config.bridge().is_some() { "bridge" } else { "station" },
     };
-    tokio::spawn(server.serve(about, requests_in, events.clone()));
-
+    let (journal, found) = Journal::open(config.state.as_deref(), about.role)?;
     let (dataplane, mut faults) = Dataplane::start(&config)?;
+    tokio::spawn(server.serve(about, requests_in, events.clone()));
     let (seed, start) = (rand::random(), clock.now());
     let recorder = record_to.map(|to| record(to, &text, &config.name, seed, start)).transpose()?;
     let core = RecordedCore::new(Core::new(config, seed, start), recorder, start);
@@ -74,6 +76,7 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
     let mut daemon = Daemon {
         core,
         dataplane,
+        journal,
         sockets: ControlSockets::new(frames_in),
         links,
         watched: BTreeMap::new(),
@@ -85,7 +88,7 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
         number: 0,
     };
     daemon.watched = daemon.ports();
-    daemon.drain();
+    daemon.resume(found);
     let mut sweep = time::interval(SWEEP);
     tracing::info!(control = %daemon.core.config().control_socket.display(), "running");
     loop {
@@ -115,14 +118,14 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
             },
             () = due => daemon.input(Input::Timeout),
             Some(request) = requests.recv() => daemon.answer(request),
-            _ = sweep.tick() => daemon.dataplane.sweep(),
+            _ = sweep.tick() => daemon.sweep(),
         }
     }
-    tracing::info!("stopping; VSIs stay associated until their keep-alive ends");
+    tracing::info!("stopping; VSIs stay associated, until their keep-alive ends or evbd is back");
     Ok(())
 }
 
-/// Between two looks for addresses that have aged.
+/// Between two looks for addresses that have aged, and attempts to get a state file.
 const SWEEP: Duration = Duration::from_secs(10);
 /// Control frames waiting for the core; more are dropped by their reader, as on a busy wire.
 const FRAME_QUEUE: usize = 1024;
@@ -136,6 +139,7 @@ const EVENT_PAST: usize = 4096;
 struct Daemon {
     core: RecordedCore,
     dataplane: Dataplane,
+    journal: Journal,
     sockets: ControlSockets,
     links: LinkWatch,
     /// The ports whose interfaces are watched.
@@ -150,6 +154,29 @@ struct Daemon {
 }
 
 impl Daemon {
+    /// Takes up what was remembered: gates are open before the first interface is looked at.
+    fn resume(&mut self, found: Found) {
+        found.events.iter().for_each(|event| self.publish(event));
+        if !found.records.is_empty() {
+            self.core.handle(self.clock.now(), Input::Resume { records: found.records });
+        }
+        self.drain();
+    }
+
+    fn sweep(&mut self) {
+        self.dataplane.sweep();
+        if let Some(event) = self.journal.mend(|| self.core.records()) {
+            self.publish(&event);
+        }
+    }
+
+    /// What was promised is on disk.
+    fn save(&mut self) {
+        if let Some(event) = self.journal.commit() {
+            self.publish(&event);
+        }
+    }
+
     fn input(&mut self, input: Input) {
         self.core.handle(self.clock.now(), input);
         self.drain();
@@ -173,6 +200,7 @@ impl Daemon {
         loop {
             let Some(effect) = self.core.poll_effect() else {
                 self.dataplane.commit();
+                self.save();
                 let Some((port, on)) = applied.pop_front() else { return };
                 self.core.handle(self.clock.now(), Input::ReflectiveApplied { port, on });
                 continue;
@@ -180,6 +208,7 @@ impl Daemon {
             match effect {
                 Effect::Transmit { port, frame } => {
                     self.dataplane.commit();
+                    self.save();
                     self.sockets.send(port, &frame);
                 }
                 Effect::SwitchReflective { port, on } => match self.dataplane.set_reflective(port, on) {
@@ -197,6 +226,8 @@ impl Daemon {
                 }
                 Effect::CloseVsi { key } => self.dataplane.close_vsi(key),
                 Effect::FollowPorts => self.follow_ports(),
+                Effect::Remember(record) => self.journal.remember(&record),
+                Effect::Forget(key) => self.journal.forget(&key),
                 Effect::Event(event) => {
                     self.dataplane.commit();
                     self.publish(&event);
@@ -331,6 +362,8 @@ impl Daemon {
         match event {
             Event::PortFailed { .. }
             | Event::ReloadRefused { .. }
+            | Event::StateDamaged { .. }
+            | Event::StateLost { .. }
             | Event::LinkAbsent { .. }
             | Event::EvbNotPointToPoint { .. }
             | Event::EvbPeerLost { .. }

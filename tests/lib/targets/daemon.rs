@@ -260,6 +260,7 @@ impl Daemon {
                     let config = PortConfig { reflective: on, ..self.control.port(port).unwrap().clone() };
                     self.control.set_port(config).unwrap();
                 }
+                Effect::Remember(_) | Effect::Forget(_) => {}
                 Effect::SwitchRelay(mode) => self.control.set_mode(mode).unwrap(),
                 Effect::OpenVsi { key, entry } => {
                     self.permitted(entry.port);

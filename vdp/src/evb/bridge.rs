@@ -36,6 +36,8 @@ pub struct Bridge {
     asked: bool,
     /// Whether it has answered since.
     answered: bool,
+    /// The station was not heard since a restart before which it asked for reflective relay.
+    presumed: bool,
     /// What the station is told: operReflectiveRelayControl.
     control: bool,
     negotiation: Negotiation,
@@ -46,7 +48,8 @@ impl Bridge {
     #[must_use]
     pub fn new(config: BridgeConfig) -> Self {
         let negotiation = Negotiation::new(config.proposal, config.manual, Mode::Station);
-        let mut bridge = Self { config, asked: false, answered: true, control: false, negotiation };
+        let mut bridge =
+            Self { config, asked: false, answered: true, presumed: false, control: false, negotiation };
         bridge.refresh();
         bridge
     }
@@ -58,14 +61,23 @@ impl Bridge {
         self.follow();
     }
 
+    /// The station asked for reflective relay before a restart: it is taken to do so until it is heard, or found to be
+    /// absent.
+    pub fn presume_reflective(&mut self) {
+        self.presumed = true;
+        self.follow();
+    }
+
     /// Takes the octets after the subtype of the EVB TLV of the only neighbour.
     pub fn handle_remote(&mut self, info: &[u8]) {
+        self.presumed = false;
         self.negotiation.handle_remote(info);
         self.follow();
     }
 
     /// There is no EVB TLV to take, or none any more.
     pub fn handle_absence(&mut self, why: Absence) {
+        self.presumed = false;
         self.negotiation.handle_absence(why);
         self.follow();
     }
@@ -109,7 +121,7 @@ impl Bridge {
     }
 
     fn wanted(&self) -> bool {
-        self.config.reflective_capable && self.requested()
+        self.config.reflective_capable && (self.requested() || self.presumed)
     }
 
     fn requested(&self) -> bool {
@@ -133,6 +145,7 @@ impl Bridge {
         let state = if self.control { RelayState::On } else { RelayState::Off };
         let reason = match self.negotiation.peer() {
             _ if self.control != self.asked && !self.answered => Why::Switching,
+            Peer::Absent if self.presumed => Why::Presumed,
             Peer::Absent => Why::NoPeerTlv,
             Peer::Malformed => Why::MalformedPeerTlv,
             Peer::Draft => Why::DraftPeer,

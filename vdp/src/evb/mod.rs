@@ -142,6 +142,8 @@ pub enum RelayState {
 pub enum RelayReason {
     /// Asked for, possible, and on.
     Agreed,
+    /// As before a restart; the station was not heard since.
+    Presumed,
     /// The neighbour sends no EVB TLV.
     NoPeerTlv,
     /// The neighbour's EVB TLV cannot be read.
@@ -172,6 +174,7 @@ impl RelayReason {
     pub const fn words(self) -> &'static str {
         match self {
             Self::Agreed => "requested by the station, switched on by the bridge",
+            Self::Presumed => "as before the restart: the station was not heard yet",
             Self::NoPeerTlv => "the neighbour sends no EVB TLV",
             Self::MalformedPeerTlv => "the neighbour's EVB TLV is malformed",
             Self::DraftPeer => "the neighbour speaks EVB of draft 0.2, which is not spoken here",

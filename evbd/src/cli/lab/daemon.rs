@@ -110,10 +110,12 @@ pub(super) fn bridge_config(net: &Net, scenario: Scenario) -> String {
     format!(
         "role = \"bridge\"\nname = \"lab-bridge\"\n\n\
          [control]\nsocket = \"{socket}\"\n\n\
+         [state]\ndirectory = \"{state}\"\n\n\
          [evb]\nreflective_relay = {reflect}\n\n\
          [[port]]\ninterface = \"{DOWNLINK}\"\nkind = \"station\"\n\n\
          [[profile]]\nname = \"{PROFILE}\"\ntype = 1\nversion = 1\nvlans = [{VLAN}]\n",
         socket = net.file(&format!("{BRIDGE}.sock")).display(),
+        state = net.file(&format!("{BRIDGE}.state")).display(),
     )
 }
 
@@ -126,9 +128,11 @@ pub(super) fn station_config(net: &Net, fallback: Fallback) -> String {
     let mut text = format!(
         "role = \"station\"\nname = \"lab-station\"\n\n\
          [control]\nsocket = \"{socket}\"\n\n\
+         [state]\ndirectory = \"{state}\"\n\n\
          [evb]\nfallback = \"{fallback}\"\n\n\
          [[port]]\ninterface = \"{UPLINK}\"\nkind = \"uplink\"\n",
         socket = net.file(&format!("{STATION}.sock")).display(),
+        state = net.file(&format!("{STATION}.state")).display(),
     );
     for vm in VMS {
         text += &format!(
