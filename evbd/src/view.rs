@@ -13,7 +13,7 @@ use crate::{
     decode::digits,
     describe::{describe, remainder},
     port::{Port, Side},
-    run::{ControlSockets, Dataplane, HearingRow},
+    run::{Carried, ControlSockets, Dataplane, HearingRow},
     wiring::EVB_TLV,
 };
 
@@ -259,7 +259,8 @@ struct PortRow {
     kind: crate::port::PortKind,
     #[serde(flatten)]
     link: LinkRow,
-    carrier: Option<&'static str>,
+    #[serde(flatten)]
+    carried: Option<Carried>,
     fault: Option<String>,
     #[serde(flatten)]
     counters: Option<hairpin::PortCounters>,
@@ -301,7 +302,7 @@ fn port_row(
         port: port.interface.clone(),
         kind: port.kind,
         link,
-        carrier: dataplane.carrier(port.id),
+        carried: dataplane.carried(port.id),
         fault: dataplane.fault(port.id),
         counters: dataplane.counters(port.id),
         hearing,

@@ -70,6 +70,7 @@ const fn columns(table: Table) -> Columns {
             ("KIND", "kind"),
             ("LINK", "link"),
             ("CARRIER", "carrier"),
+            ("BECAUSE", "carrier_because"),
             ("RX", "rx_frames"),
             ("TX", "tx_frames"),
             ("REFLECTED", "reflected"),

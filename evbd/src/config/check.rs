@@ -13,11 +13,12 @@ use vdp::Timing;
 
 use super::{
     BridgeConfig, BridgePort, BridgePortKind, Config, Fallback, Fault, OnPeerLoss, Profile, RelayConfig,
-    RoleConfig, StationConfig, StationMode, agents, schema, vsi,
+    RoleConfig, StationConfig, StationMode, agents, carrier, schema, vsi,
 };
 
 /// Turns the file into a configuration.
 pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
+    let carrier = carrier::carrier(&file)?;
     let role_span = file.role.span();
     let role = *file.role.get_ref();
     let evb_span = file.evb.as_ref().map_or_else(|| role_span.clone(), Spanned::span);
@@ -93,6 +94,7 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
         on_peer_loss,
         role,
         relay,
+        carrier,
     })
 }
 

@@ -4,6 +4,7 @@
 //! written. An error carries the file, line, column, what is wrong and what is allowed.
 
 mod agents;
+mod carrier;
 mod check;
 mod schema;
 pub mod tlvs;
@@ -23,6 +24,7 @@ use vdp::{ManagerId, TypeId, TypeVersion};
 pub(crate) use self::check::interface_name;
 pub use self::{
     agents::AgentSettings,
+    carrier::{CarrierConfig, Choice},
     tlvs::Tlvs,
     vsi::{FilterKeys, VsiConfig},
 };
@@ -52,6 +54,8 @@ pub struct Config {
     pub role: RoleConfig,
     /// The relay's table sizes and ageing.
     pub relay: RelayConfig,
+    /// How frames are moved.
+    pub carrier: CarrierConfig,
 }
 
 /// The two ends of an EVB link.

@@ -10,7 +10,12 @@ use vdp::{
     timing::{Exponent, Retries},
 };
 
-use super::{Fallback, OnPeerLoss, StationMode, agents::LldpKeys, vsi::FilterKeys};
+use super::{
+    Fallback, OnPeerLoss, StationMode,
+    agents::LldpKeys,
+    carrier::{Choice, Workers},
+    vsi::FilterKeys,
+};
 
 /// The whole file.
 #[derive(Deserialize)]
@@ -82,6 +87,10 @@ pub(super) struct Evb {
 pub(super) struct Relay {
     pub(super) fdb_entries: Option<Spanned<u32>>,
     pub(super) ageing: Option<Spanned<u32>>,
+    pub(super) workers: Option<Spanned<Workers>>,
+    pub(super) cpus: Option<Spanned<Vec<u16>>>,
+    pub(super) spin: Option<Spanned<u32>>,
+    pub(super) rings: Option<Spanned<u32>>,
 }
 
 #[derive(Deserialize)]
@@ -92,6 +101,7 @@ pub(super) struct Port {
     pub(super) untagged: Option<Spanned<Vid>>,
     #[serde(default)]
     pub(super) tagged: Vec<Spanned<Vid>>,
+    pub(super) carrier: Option<Choice>,
     #[serde(default)]
     pub(super) lldp: LldpKeys,
 }
@@ -136,6 +146,7 @@ pub(super) struct Vsi {
     #[serde(default)]
     pub(super) ips: Vec<IpAddr>,
     pub(super) automatic: Option<bool>,
+    pub(super) carrier: Option<Choice>,
 }
 
 /// What is allowed, for the messages serde leaves short.

@@ -1,5 +1,7 @@
 //! Every sample is accepted; every mistake is found where it is, with what is allowed.
 
+use std::time::Duration;
+
 use ether::MacAddr;
 
 use super::*;
@@ -37,7 +39,8 @@ fn defaults_in_the_samples_are_the_defaults() {
                     if !l.starts_with("name")
                         && !l.contains("manager")
                         && !l.contains("vlan =")
-                        && !l.contains("pcp") =>
+                        && !l.contains("pcp")
+                        && !l.starts_with("cpus") =>
                 {
                     format!("{l}\n")
                 }
@@ -101,6 +104,10 @@ fn mistakes_are_found_where_they_are() {
         (station("[evb]\nretries = 8"), "t.toml:6:11:", "8", ""),
         (station("[evb]\nmax_vsis = 0"), "t.toml:6:12:", "0 is out of range", "1 to 65536; 16384"),
         (bridge("[evb]\ngroups = 1"), "t.toml:6:10:", "boolean", ""),
+        (station("[relay]\nworkers = 0"), "t.toml:6:11:", "`workers` = 0 is out of range", "1 to 64"),
+        (station("[relay]\nworkers = \"two\""), "t.toml:6:11:", "", ""),
+        (station("[relay]\ncpus = [1, 0, 1]"), "t.toml:6:8:", "twice", "each once"),
+        (station("[relay]\nspin = 1001"), "t.toml:6:8:", "1001 is out of range", "0 to 1000; 50"),
         (station("[evb]\nack_timer_exponent = 32"), "t.toml:6:22:", "32", ""),
         (
             station("[lldp]\ntx_interval = 0"),
@@ -179,6 +186,21 @@ fn mistakes_are_found_where_they_are() {
         assert!(error.contains(what), "{error}\nis not about {what:?}");
         assert!(hint.contains(allowed), "{error}\n{hint:?} does not allow {allowed:?}");
     }
+}
+
+#[test]
+fn how_frames_are_moved() {
+    let text = "role = \"bridge\"\n[relay]\ncpus = [1, 0]\nspin = 0\nrings = 0\n\
+        [[port]]\ninterface = \"a\"\nkind = \"station\"\ncarrier = \"xdp\"\n\
+        [[port]]\ninterface = \"b\"\nkind = \"station\"\n";
+    let carrier = Config::parse("t.toml", text).unwrap_or_else(|e| panic!("{e:?}")).carrier;
+    assert_eq!((carrier.workers, carrier.cpus.as_slice(), carrier.rings_mib), (2, &[1, 0][..], 0));
+    assert_eq!(
+        (carrier.choice("a"), carrier.choice("b"), carrier.spin),
+        (Choice::Xdp, Choice::Auto, Duration::ZERO)
+    );
+    let text = text.replace("cpus", "workers = 3\ncpus");
+    assert_eq!(Config::parse("t.toml", &text).unwrap_or_else(|e| panic!("{e:?}")).carrier.workers, 3);
 }
 
 #[test]

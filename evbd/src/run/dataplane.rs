@@ -6,16 +6,17 @@ use std::{
 };
 
 use anyhow::Context;
-use carrier::{PacketPort, PortStats, Worker, WorkerHandle};
+use carrier::{PacketPort, PortStats, Worker, WorkerHandle, WorkerOptions};
 use hairpin::{
     Control, ControlError, EdgeMode, FdbEntry, Limits, PortConfig, PortCounters, PortId, Relay, RelayKind,
     Role, VsiEntry, VsiKey,
 };
+use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::hearing;
 use crate::{
-    config::{BridgePort, BridgePortKind, Config, RoleConfig},
+    config::{BridgePort, BridgePortKind, CarrierConfig, Choice, Config, RoleConfig},
     core::port_list,
     edge::EdgeRelay,
     input::Link,
@@ -28,13 +29,30 @@ pub(crate) struct Dataplane {
     control: Control,
     relay: Arc<Relay>,
     worker: WorkerHandle,
-    /// Interface number of each port the worker serves.
-    serving: HashMap<PortId, u32>,
+    carrier: CarrierConfig,
+    /// The ports the worker serves.
+    serving: HashMap<PortId, Serving>,
     faults: HashMap<PortId, String>,
     /// Ports whose frames the kernel forwards, and not the relay.
     barred: HashSet<PortId>,
     /// The model has changed since it was published.
     edited: bool,
+}
+
+/// How a port is served.
+struct Serving {
+    /// The number of its interface.
+    ifindex: u32,
+    carried: Carried,
+}
+
+/// What moves the frames of a port.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Carried {
+    /// The carrier's name.
+    carrier: &'static str,
+    /// Why it is that one.
+    carrier_because: &'static str,
 }
 
 /// What following a link has brought about.
@@ -71,12 +89,15 @@ impl Dataplane {
             control.set_port(port)?;
         }
         let (events_in, events) = std::sync::mpsc::sync_channel(WORKER_EVENTS);
-        let worker = Worker::spawn(Arc::clone(&relay), events_in, SPIN)?;
+        let carrier = config.carrier.clone();
+        let (threads, cpus, spin) = (carrier.workers, carrier.cpus.clone(), carrier.spin);
+        let worker = Worker::spawn(&relay, &events_in, &WorkerOptions { threads, cpus, spin })?;
         let faults = forward(events)?;
         let mut dataplane = Self {
             control,
             relay,
             worker,
+            carrier,
             serving: HashMap::new(),
             faults: HashMap::new(),
             barred: HashSet::new(),
@@ -104,8 +125,13 @@ impl Dataplane {
             self.barred.remove(&id);
             self.control.remove_port(id);
         }
+        let before = std::mem::replace(&mut self.carrier, config.carrier.clone());
         let mut refused = Vec::new();
         for (id, port) in wanted {
+            if before.choice(&port.name) != self.carrier.choice(&port.name) {
+                // Served anew as soon as its link is heard of.
+                self.stop(id);
+            }
             let (up, reflective) = self.control.port(id).map_or((false, false), |p| (p.up, p.reflective));
             if let Err(error) = self.control.set_port(PortConfig { up, reflective, ..port }) {
                 refused.push((id, error));
@@ -156,13 +182,13 @@ impl Dataplane {
                 return None;
             }
             (Link::Present { up: true, ifindex, .. }, None) => {
-                if self.serving.get(&port) == Some(ifindex) {
+                if self.serving.get(&port).is_some_and(|serving| serving.ifindex == *ifindex) {
                     return None;
                 }
                 self.stop(port);
                 match self.serve(port, interface) {
-                    Ok(()) => {
-                        self.serving.insert(port, *ifindex);
+                    Ok(carried) => {
+                        self.serving.insert(port, Serving { ifindex: *ifindex, carried });
                         self.faults.remove(&port);
                         self.set_up(port, true);
                         return None;
@@ -177,7 +203,8 @@ impl Dataplane {
 
     /// The worker says it gave a port up. False if that is old news: the port is served again since.
     pub(super) fn failed(&mut self, port: PortId, error: &str) -> bool {
-        if self.worker.has_port(port).unwrap_or(false) {
+        // Of several threads each finds out, and one after the other tells.
+        if !self.serving.contains_key(&port) || self.worker.has_port(port).unwrap_or(false) {
             return false;
         }
         self.stop(port);
@@ -222,9 +249,9 @@ impl Dataplane {
         self.edited = true;
     }
 
-    /// The carrier that serves a port.
-    pub(crate) fn carrier(&self, port: PortId) -> Option<&'static str> {
-        self.serving.contains_key(&port).then_some("packet")
+    /// What serves a port.
+    pub(crate) fn carried(&self, port: PortId) -> Option<Carried> {
+        self.serving.get(&port).map(|serving| serving.carried)
     }
 
     /// Why a port is not served.
@@ -245,12 +272,19 @@ impl Dataplane {
         self.relay.fdb_entries(carrier::clock::now())
     }
 
-    fn serve(&mut self, port: PortId, interface: &str) -> anyhow::Result<()> {
+    fn serve(&mut self, port: PortId, interface: &str) -> anyhow::Result<Carried> {
         let ports = u32::try_from(self.control.ports().count()).unwrap_or(u32::MAX);
-        let options = carrier::Options { ring: ring_slots(ports), ..carrier::Options::default() };
-        let socket = PacketPort::open(interface, &options)?;
-        self.worker.add_port(port, socket)?;
-        Ok(())
+        let threads = self.worker.threads();
+        let rings = ports.saturating_mul(u32::try_from(threads).unwrap_or(u32::MAX));
+        let ring = ring_slots(self.carrier.rings_mib, rings);
+        let options = carrier::Options { ring, ..carrier::Options::default() };
+        let carrier_because = match self.carrier.choice(interface) {
+            Choice::Packet => "asked for",
+            Choice::Auto => "keeps super-frames whole",
+            Choice::Xdp => anyhow::bail!("{interface}: no AF_XDP yet; `carrier` is \"packet\" or \"auto\""),
+        };
+        self.worker.add_port(port, PacketPort::open_group(interface, &options, threads)?)?;
+        Ok(Carried { carrier: "packet", carrier_because })
     }
 
     fn stop(&mut self, port: PortId) {
@@ -259,8 +293,8 @@ impl Dataplane {
             return;
         }
         // The worker has let go of a failed port by itself. Closing a socket takes the kernel milliseconds: elsewhere.
-        if let Ok(socket) = self.worker.remove_port(port) {
-            tokio::task::spawn_blocking(move || drop(socket));
+        if let Ok(sockets) = self.worker.remove_port(port) {
+            tokio::task::spawn_blocking(move || drop(sockets));
         }
     }
 
@@ -319,21 +353,17 @@ pub(super) enum Fault {
 /// Worker events that may wait for the daemon.
 const WORKER_EVENTS: usize = 256;
 
-/// How long the worker looks for further frames before it sleeps, at most.
-const SPIN: std::time::Duration = std::time::Duration::from_micros(50);
-
-/// Slots of the receive ring of each of `ports` ports: an equal share of what all rings together may take, or none where
-/// that would be too few to bridge a pause of the worker.
-fn ring_slots(ports: u32) -> u32 {
-    let share = RING_SLOTS / ports.max(1);
+/// Slots of each of `rings` receive rings: an equal share of what all together may take, or none where that would be too
+/// few to bridge a pause of the worker.
+fn ring_slots(mib: u32, rings: u32) -> u32 {
+    let share = mib.saturating_mul(SLOTS_OF_MIB) / rings.max(1);
     match share.min(LARGEST_RING) {
         ..SMALLEST_RING => 0,
         slots => 1 << slots.ilog2(),
     }
 }
 
-/// 128 MiB.
-const RING_SLOTS: u32 = 1 << 16;
+const SLOTS_OF_MIB: u32 = (1 << 20) / carrier::Options::SLOT;
 const LARGEST_RING: u32 = 4096;
 const SMALLEST_RING: u32 = 1024;
 

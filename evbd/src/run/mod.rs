@@ -25,8 +25,8 @@ use tokio::{
 };
 
 pub(crate) use control::{ControlSockets, HearingRow};
-pub(crate) use dataplane::Dataplane;
 use dataplane::Fault;
+pub(crate) use dataplane::{Carried, Dataplane};
 pub(crate) use hearing::{Leak, Method, choose};
 
 use crate::{

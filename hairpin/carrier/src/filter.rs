@@ -75,4 +75,5 @@ const H: u32 = libc::BPF_H;
 const ETHERTYPE_AT: u32 = 12;
 const VID: u32 = 0x0fff;
 const ACCEPT: sock_filter = op(libc::BPF_RET | libc::BPF_K, u32::MAX);
-const REFUSE: sock_filter = op(libc::BPF_RET | libc::BPF_K, 0);
+/// A program of this alone accepts nothing.
+pub(crate) const REFUSE: sock_filter = op(libc::BPF_RET | libc::BPF_K, 0);

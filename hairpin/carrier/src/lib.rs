@@ -38,4 +38,4 @@ pub use packet::{Options, PacketPort, ifindex};
 pub use port::Port;
 pub use stats::PortStats;
 pub use vnet::VnetHdr;
-pub use worker::{Event, Worker, WorkerError, WorkerHandle};
+pub use worker::{Event, Worker, WorkerError, WorkerHandle, WorkerOptions};

@@ -12,7 +12,10 @@ use crate::{
     error::{OpenError, PortError, Step},
     socket::{Bound, EVERY_PROTOCOL, Opening, at},
     stats::PortStats,
-    sys::{self, ring::RxRing},
+    sys::{
+        self,
+        ring::{self, RxRing},
+    },
 };
 
 /// How to open a [`PacketPort`].
@@ -31,6 +34,11 @@ pub struct Options {
     pub ring: u32,
     /// Also take what the host itself sends by the interface: for looking on, never for relaying.
     pub outgoing: bool,
+}
+
+impl Options {
+    /// Octets of a slot of [`Options::ring`].
+    pub const SLOT: u32 = ring::SLOT;
 }
 
 impl Default for Options {
@@ -78,6 +86,37 @@ impl PacketPort {
     /// As [`PacketPort::open`].
     pub fn open_index(ifindex: u32, options: &Options) -> Result<Self, OpenError> {
         Self::finish(Opening::by_index(ifindex)?, options)
+    }
+
+    /// Opens `count` sockets on `interface` that divide its frames among them: a flow stays with one of them, so that its
+    /// order is kept if each is served by a thread of its own.
+    ///
+    /// # Errors
+    /// As [`PacketPort::open`].
+    pub fn open_group(interface: &str, options: &Options, count: usize) -> Result<Vec<Self>, OpenError> {
+        let mut group = Vec::with_capacity(count);
+        if count < 2 {
+            group.push(Self::open(interface, options)?);
+            return Ok(group);
+        }
+        // A socket outside the group gets every frame, so none gets any before all have joined.
+        for _ in 0..count {
+            let opening = Opening::by_name(interface)?;
+            opening.hush()?;
+            group.push(Self::finish(opening, options)?);
+        }
+        let joining = || {
+            let mut id = None;
+            for port in &group {
+                id = Some(sys::join_fanout(port.as_fd(), id)?);
+            }
+            Ok(())
+        };
+        joining().map_err(at(interface, Step::Option("PACKET_FANOUT")))?;
+        for port in &group {
+            sys::detach_filter(port.as_fd()).map_err(at(interface, Step::Option("SO_DETACH_FILTER")))?;
+        }
+        Ok(group)
     }
 
     fn finish(opening: Opening, options: &Options) -> Result<Self, OpenError> {

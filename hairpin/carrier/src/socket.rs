@@ -10,6 +10,7 @@ use ether::MacAddr;
 
 use crate::{
     error::{OpenError, Step},
+    filter,
     sys::{self, ring::RxRing},
 };
 
@@ -56,6 +57,12 @@ impl Opening {
         sys::attach_filter(self.socket.as_fd(), program)
             .map_err(at(&self.interface, Step::Option("SO_ATTACH_FILTER")))?;
         self.general(libc::SO_LOCK_FILTER, "SO_LOCK_FILTER", 1)
+    }
+
+    /// Lets no frame through until the filter is taken off.
+    pub(crate) fn hush(&self) -> Result<(), OpenError> {
+        sys::attach_filter(self.socket.as_fd(), &[filter::REFUSE])
+            .map_err(at(&self.interface, Step::Option("SO_ATTACH_FILTER")))
     }
 
     /// Has the kernel put frames into a ring of so many slots; 0: none.

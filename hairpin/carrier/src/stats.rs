@@ -1,5 +1,7 @@
 //! What a port counts about moving frames; what became of them is counted by [`hairpin::Stats`].
 
+use std::ops::AddAssign;
+
 use serde::Serialize;
 
 /// Counters of one [`crate::PacketPort`] since it was opened.
@@ -33,6 +35,41 @@ pub struct PortStats {
     pub tx_refused: u64,
     /// Copies dropped because the port failed.
     pub tx_failed: u64,
+}
+
+impl AddAssign for PortStats {
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            rx_frames,
+            rx_octets,
+            rx_super_frames,
+            rx_overrun,
+            rx_truncated,
+            rx_runt,
+            rx_bad_tag,
+            rx_unreadable,
+            tx_frames,
+            tx_octets,
+            tx_full,
+            tx_too_long,
+            tx_refused,
+            tx_failed,
+        } = other;
+        self.rx_frames += rx_frames;
+        self.rx_octets += rx_octets;
+        self.rx_super_frames += rx_super_frames;
+        self.rx_overrun += rx_overrun;
+        self.rx_truncated += rx_truncated;
+        self.rx_runt += rx_runt;
+        self.rx_bad_tag += rx_bad_tag;
+        self.rx_unreadable += rx_unreadable;
+        self.tx_frames += tx_frames;
+        self.tx_octets += tx_octets;
+        self.tx_full += tx_full;
+        self.tx_too_long += tx_too_long;
+        self.tx_refused += tx_refused;
+        self.tx_failed += tx_failed;
+    }
 }
 
 impl PortStats {

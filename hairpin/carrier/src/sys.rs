@@ -72,6 +72,26 @@ pub(crate) fn local_address(fd: BorrowedFd<'_>) -> io::Result<sockaddr_ll> {
     Ok(address)
 }
 
+/// Takes the filter off again.
+pub(crate) fn detach_filter(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_number(fd, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, 0)
+}
+
+/// Joins the group of sockets that divide the frames of an interface by flows among them: group `id`, or a new one.
+/// Returns its number.
+pub(crate) fn join_fanout(fd: BorrowedFd<'_>, id: Option<u16>) -> io::Result<u16> {
+    let flags = libc::PACKET_FANOUT_HASH | FANOUT_FLAG_IGNORE_OUTGOING;
+    let kind = if id.is_none() { flags | libc::PACKET_FANOUT_FLAG_UNIQUEID } else { flags };
+    let value = u32::from(id.unwrap_or_default()) | (kind << 16);
+    set_number(fd, libc::SOL_PACKET, libc::PACKET_FANOUT, value.cast_signed())?;
+    let joined = get_option(fd, libc::SOL_PACKET, libc::PACKET_FANOUT, 0)?;
+    let [low, high, ..] = joined.to_le_bytes();
+    Ok(u16::from_le_bytes([low, high]))
+}
+
+/// `PACKET_FANOUT_FLAG_IGNORE_OUTGOING`.
+const FANOUT_FLAG_IGNORE_OUTGOING: u32 = 0x4000;
+
 /// The error that waits on a socket, taken off it; 0 if none does.
 pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<c_int> {
     get_option(fd, libc::SOL_SOCKET, libc::SO_ERROR, 0)
@@ -110,6 +130,21 @@ pub(crate) fn monotonic() -> libc::timespec {
     // SAFETY: `now` is live and of the type the call writes. It cannot fail for a clock that always exists.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     now
+}
+
+/// Keeps the calling thread on one processor.
+pub(crate) fn pin(cpu: u16) -> io::Result<()> {
+    // SAFETY: a C struct of integers, for which zero is a value.
+    let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
+    let cpu = usize::from(cpu);
+    if cpu >= mem::size_of::<libc::cpu_set_t>() * 8 {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    // SAFETY: the set has room for the processor's bit.
+    unsafe { libc::CPU_SET(cpu, &mut set) };
+    // SAFETY: `set` is live and its own size goes with it; 0 is the calling thread.
+    check(unsafe { libc::sched_setaffinity(0, mem::size_of::<libc::cpu_set_t>(), &raw const set) })?;
+    Ok(())
 }
 
 /// An event counter to wake a thread with.

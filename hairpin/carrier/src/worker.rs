@@ -6,7 +6,7 @@
 
 use std::{
     any::Any,
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fmt,
     fs::File,
     io::{self, Read, Write},
@@ -67,6 +67,14 @@ pub enum WorkerError {
     /// It has no such port.
     #[error("no port {0}")]
     NoPort(PortId),
+    /// Not one socket for each thread.
+    #[error("{given} sockets for {threads} threads")]
+    Sockets {
+        /// Sockets given.
+        given: usize,
+        /// Threads it has.
+        threads: usize,
+    },
     /// The port's socket cannot be waited for.
     #[error("cannot wait for frames of port {0}: {1}")]
     Watch(PortId, io::Error),
@@ -75,60 +83,96 @@ pub enum WorkerError {
     Died(String),
 }
 
+/// How many threads relay, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerOptions {
+    /// Threads; 0 counts as one.
+    pub threads: usize,
+    /// Processors the threads stay on, in turn; none: wherever the kernel puts them.
+    pub cpus: Vec<u16>,
+    /// How long a thread looks for further frames before it sleeps, at most. It looks less long where that does not pay.
+    pub spin: Duration,
+}
+
+impl Default for WorkerOptions {
+    fn default() -> Self {
+        Self { threads: 1, cpus: Vec::new(), spin: Duration::from_micros(50) }
+    }
+}
+
 impl Worker {
-    /// Starts a worker without ports. Its events go to `events`; while that is full they wait inside the worker. It looks
-    /// for further frames for at most `spin` before it sleeps, and less where that does not pay.
+    /// Starts a worker without ports. Its events go to `events`; while that is full they wait inside the worker.
     ///
     /// # Errors
-    /// [`WorkerError::Start`].
+    /// [`WorkerError::Start`], also when there is no such processor.
     pub fn spawn(
-        relay: Arc<Relay>,
-        events: SyncSender<Event>,
-        spin: Duration,
+        relay: &Arc<Relay>,
+        events: &SyncSender<Event>,
+        options: &WorkerOptions,
     ) -> Result<WorkerHandle, WorkerError> {
-        let (commands, inbox) = mpsc::channel();
-        let setup = || {
-            let wake = File::from(sys::eventfd()?);
-            let epoll = sys::epoll_create()?;
-            sys::epoll_add(epoll.as_fd(), wake.as_fd(), WAKE)?;
-            let alarm = wake.try_clone()?;
-            let body = move || {
-                let mut core = Core::new(relay, epoll, alarm, events.clone(), spin);
-                guarded(&events, || core.run(&inbox))
-            };
-            Ok((thread::Builder::new().name("carrier".into()).spawn(body)?, wake))
+        let start = |index: usize| {
+            let cpu = index.checked_rem(options.cpus.len()).and_then(|at| options.cpus.get(at)).copied();
+            Thread::start(Arc::clone(relay), events.clone(), options.spin, cpu)
         };
-        let (thread, wake) = setup().map_err(WorkerError::Start)?;
-        Ok(WorkerHandle { commands, wake, thread: Some(thread) })
+        let threads = (0..options.threads.max(1)).map(start).collect::<io::Result<_>>();
+        Ok(WorkerHandle { threads: threads.map_err(WorkerError::Start)? })
     }
 }
 
 /// The owner of a running worker. Dropping it stops the worker.
 ///
-/// Every call waits for the worker to finish its round, which takes at most some milliseconds.
+/// Every call waits for each thread to finish its round, which takes at most some milliseconds.
 #[derive(Debug)]
 pub struct WorkerHandle {
-    commands: Sender<Command>,
-    wake: File,
-    thread: Option<JoinHandle<Result<(), String>>>,
+    /// At least one.
+    threads: Vec<Thread>,
 }
 
 impl WorkerHandle {
-    /// Lets the worker forward by `socket` as port `port` of the relay.
-    ///
-    /// # Errors
-    /// [`WorkerError::PortTaken`], [`WorkerError::Watch`], [`WorkerError::Died`].
-    pub fn add_port(&self, port: PortId, socket: impl Into<Port>) -> Result<(), WorkerError> {
-        let socket = socket.into();
-        self.call(|reply| Command::Add(port, socket, reply))?
+    /// How many threads relay: what [`WorkerHandle::add_port`] takes sockets for.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.threads.len()
     }
 
-    /// Takes the port away; when this returns, no frame goes in or out by it. Dropping the socket closes it.
+    /// Lets the worker forward by `sockets` as port `port` of the relay: one socket for each thread, which divide what
+    /// comes in among them ([`crate::PacketPort::open_group`]).
     ///
     /// # Errors
-    /// [`WorkerError::NoPort`], also when the port has failed before; [`WorkerError::Died`].
-    pub fn remove_port(&self, port: PortId) -> Result<Port, WorkerError> {
-        self.call(|reply| Command::Remove(port, reply))?
+    /// [`WorkerError::PortTaken`], [`WorkerError::Sockets`], [`WorkerError::Watch`], [`WorkerError::Died`]. No thread has
+    /// the port then.
+    pub fn add_port<S: Into<Port>>(
+        &self,
+        port: PortId,
+        sockets: impl IntoIterator<Item = S>,
+    ) -> Result<(), WorkerError> {
+        let sockets: Vec<Port> = sockets.into_iter().map(Into::into).collect();
+        if sockets.len() != self.threads.len() {
+            return Err(WorkerError::Sockets { given: sockets.len(), threads: self.threads.len() });
+        }
+        for (at, (thread, socket)) in self.threads.iter().zip(sockets).enumerate() {
+            if let Err(error) = thread.call(|reply| Command::Add(port, socket, reply)).and_then(|added| added)
+            {
+                for thread in self.threads.iter().take(at) {
+                    // A thread that has died forwards by nothing.
+                    let _ = thread.call(|reply| Command::Remove(port, reply));
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the port away; when this returns, no frame goes in or out by it. Dropping the sockets closes it.
+    ///
+    /// # Errors
+    /// [`WorkerError::NoPort`], also when the port has failed in all threads before; [`WorkerError::Died`].
+    pub fn remove_port(&self, port: PortId) -> Result<Vec<Port>, WorkerError> {
+        let mut sockets = Vec::new();
+        for thread in &self.threads {
+            sockets.extend(thread.call(|reply| Command::Remove(port, reply))?);
+        }
+        if sockets.is_empty() { Err(WorkerError::NoPort(port)) } else { Ok(sockets) }
     }
 
     /// The counters of all ports, in the order of their numbers.
@@ -136,27 +180,80 @@ impl WorkerHandle {
     /// # Errors
     /// [`WorkerError::Died`].
     pub fn stats(&self) -> Result<Vec<(PortId, PortStats)>, WorkerError> {
-        self.call(Command::Stats)
+        let mut sums: BTreeMap<PortId, PortStats> = BTreeMap::new();
+        for thread in &self.threads {
+            for (port, stats) in thread.call(Command::Stats)? {
+                *sums.entry(port).or_default() += stats;
+            }
+        }
+        Ok(sums.into_iter().collect())
     }
 
-    /// Whether it forwards by this port.
+    /// Whether all its threads forward by this port.
     ///
     /// # Errors
     /// [`WorkerError::Died`].
     pub fn has_port(&self, port: PortId) -> Result<bool, WorkerError> {
-        self.call(|reply| Command::Has(port, reply))
+        for thread in &self.threads {
+            if !thread.call(|reply| Command::Has(port, reply))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Stops the worker and closes its ports.
     ///
     /// # Errors
-    /// [`WorkerError::Died`] when it had ended before, with the cause.
+    /// [`WorkerError::Died`] when a thread had ended before, with the cause.
     pub fn stop(mut self) -> Result<(), WorkerError> {
-        self.finish()
+        // Dropping stops those behind one that had died.
+        self.threads.iter_mut().try_for_each(Thread::finish)
+    }
+}
+
+/// One thread of a worker, seen from outside.
+#[derive(Debug)]
+struct Thread {
+    commands: Sender<Command>,
+    wake: File,
+    join: Option<JoinHandle<Result<(), String>>>,
+}
+
+impl Thread {
+    fn start(
+        relay: Arc<Relay>,
+        events: SyncSender<Event>,
+        spin: Duration,
+        cpu: Option<u16>,
+    ) -> io::Result<Self> {
+        let (commands, inbox) = mpsc::channel();
+        let wake = File::from(sys::eventfd()?);
+        let epoll = sys::epoll_create()?;
+        sys::epoll_add(epoll.as_fd(), wake.as_fd(), WAKE)?;
+        let alarm = wake.try_clone()?;
+        let (pinned, settled) = mpsc::sync_channel(1);
+        let body = move || {
+            let pin = cpu.map_or(Ok(()), sys::pin);
+            let goes = pin.is_ok();
+            // Who started it waits for this.
+            let _ = pinned.send(pin);
+            if !goes {
+                return Ok(());
+            }
+            let mut core = Core::new(relay, epoll, alarm, events.clone(), spin);
+            guarded(&events, || core.run(&inbox))
+        };
+        let join = thread::Builder::new().name("carrier".into()).spawn(body)?;
+        settled.recv().map_err(io::Error::other)?.map_err(|error| {
+            let cpu = cpu.unwrap_or_default();
+            io::Error::new(error.kind(), format!("it cannot run on processor {cpu}: {error}"))
+        })?;
+        Ok(Self { commands, wake, join: Some(join) })
     }
 
     fn finish(&mut self) -> Result<(), WorkerError> {
-        let Some(thread) = self.thread.take() else { return Ok(()) };
+        let Some(thread) = self.join.take() else { return Ok(()) };
         if self.commands.send(Command::Stop).is_ok() {
             self.ring();
         }
@@ -180,7 +277,7 @@ impl WorkerHandle {
     }
 }
 
-impl Drop for WorkerHandle {
+impl Drop for Thread {
     fn drop(&mut self) {
         // Nobody is left to hear how it ended, and the event has told already.
         let _ = self.finish();
@@ -190,7 +287,7 @@ impl Drop for WorkerHandle {
 /// What the handle asks of the thread.
 enum Command {
     Add(PortId, Port, SyncSender<Result<(), WorkerError>>),
-    Remove(PortId, SyncSender<Result<Port, WorkerError>>),
+    Remove(PortId, SyncSender<Option<Port>>),
     Has(PortId, SyncSender<bool>),
     Stats(SyncSender<Vec<(PortId, PortStats)>>),
     Stop,
@@ -443,9 +540,7 @@ impl Core {
             // An answer nobody waits for any more is dropped, and with it a port's socket.
             let _ = match inbox.try_recv() {
                 Ok(Command::Add(port, socket, reply)) => reply.send(self.add(port, socket)).is_ok(),
-                Ok(Command::Remove(port, reply)) => {
-                    reply.send(self.take(port).ok_or(WorkerError::NoPort(port))).is_ok()
-                }
+                Ok(Command::Remove(port, reply)) => reply.send(self.take(port)).is_ok(),
                 Ok(Command::Has(port, reply)) => {
                     reply.send(matches!(self.ports.get(port.index()), Some(Some(_)))).is_ok()
                 }
@@ -559,7 +654,9 @@ mod tests {
     #[test]
     fn stops_and_answers_without_ports() {
         let (events, _inbox) = mpsc::sync_channel(1);
-        let worker = Worker::spawn(Arc::new(Relay::new(Limits::default())), events, Duration::ZERO).unwrap();
+        let worker =
+            Worker::spawn(&Arc::new(Relay::new(Limits::default())), &events, &WorkerOptions::default())
+                .unwrap();
         assert!(matches!(worker.remove_port(PortId(9)), Err(WorkerError::NoPort(PortId(9)))));
         assert_eq!(worker.stats().unwrap(), []);
         worker.stop().unwrap();

@@ -14,7 +14,9 @@ use std::{
     time::Duration,
 };
 
-use carrier::{ControlSocket, Event, Options, PacketPort, PortStats, Worker, WorkerError, WorkerHandle};
+use carrier::{
+    ControlSocket, Event, Options, PacketPort, PortStats, Worker, WorkerError, WorkerHandle, WorkerOptions,
+};
 use ether::{EtherType, Pcp, Tag, Vid};
 use hairpin::{
     Control, EdgeMode, Limits, PortConfig, PortId, Relay, RelayKind, Role, VsiEntry, VsiFilter, VsiKey,
@@ -32,17 +34,18 @@ struct Switch {
 }
 
 impl Switch {
-    /// A worker that forwards as `control` says, on ports added later.
-    fn new(ns: Ns, control: &Control) -> Self {
+    /// A worker of `threads` threads that forwards as `control` says, on ports added later.
+    fn new(ns: Ns, control: &Control, threads: usize) -> Self {
         let relay = Arc::new(Relay::new(Limits::default()));
         relay.publish(control.snapshot());
         let (sender, events) = sync_channel(1);
-        let worker = Worker::spawn(Arc::clone(&relay), sender, Duration::from_micros(50)).unwrap();
+        let worker =
+            Worker::spawn(&relay, &sender, &WorkerOptions { threads, ..WorkerOptions::default() }).unwrap();
         Self { ns, relay, worker, events }
     }
 
     fn add(&self, port: u16, interface: &str) {
-        self.worker.add_port(PortId(port), self.ns.port(interface)).unwrap();
+        self.worker.add_port(PortId(port), self.ns.ports(interface, self.worker.threads())).unwrap();
     }
 
     fn stats(&self, port: u16) -> PortStats {
@@ -60,13 +63,18 @@ impl Switch {
 
 /// `count` stations 10.0.0.1 … on a bridge with ports 0 … on interfaces p0 ….
 fn bridge(count: u16) -> (Switch, Vec<Ns>) {
+    bridge_of(1, count)
+}
+
+/// The same with a worker of so many threads.
+fn bridge_of(threads: usize, count: u16) -> (Switch, Vec<Ns>) {
     let hub = Ns::new();
     let mut control = Control::new(RelayKind::Bridge, &Limits::default());
     let stations = (0..count).map(|n| Ns::station(&hub, &format!("p{n}"), address(n))).collect();
     for n in 0..count {
         control.set_port(PortConfig::lan(PortId(n))).unwrap();
     }
-    let switch = Switch::new(hub, &control);
+    let switch = Switch::new(hub, &control, threads);
     for n in 0..count {
         switch.add(n, &format!("p{n}"));
     }
@@ -93,7 +101,7 @@ fn vepa() -> (Switch, Switch, [Ns; 2]) {
             .open_vsi(VsiKey(u32::from(n)), VsiEntry { port: PortId(n), filters, policy: Arc::default() })
             .unwrap();
     }
-    let edge = Switch::new(edge, &control);
+    let edge = Switch::new(edge, &control, 2);
     for (port, interface) in [(0, "uplink"), (1, "vm0"), (2, "vm1")] {
         edge.add(port, interface);
     }
@@ -103,7 +111,7 @@ fn vepa() -> (Switch, Switch, [Ns; 2]) {
     port.tagged = BTreeSet::from([vid]);
     port.reflective = true;
     control.set_port(port).unwrap();
-    let lan = Switch::new(lan, &control);
+    let lan = Switch::new(lan, &control, 1);
     lan.add(0, "station");
     (edge, lan, vms)
 }
@@ -134,8 +142,11 @@ fn bridge_carries_ping_and_tcp_super_frames() {
     assert!(rx.rx_super_frames > 1000, "super-frames cross whole");
     assert!(tx.tx_octets > 200 << 20);
     assert_eq!((rx.rx_unreadable, rx.rx_truncated, tx.tx_too_long, tx.tx_refused), (0, 0, 0, 0));
-    let shown = switch.relay.stats().port(PortId(1)).unwrap();
-    assert_eq!((shown.tx_frames, shown.tx_bytes), (tx.tx_frames, tx.tx_octets));
+    until("relay and carrier count the same", || {
+        let shown = switch.relay.stats().port(PortId(1)).unwrap();
+        let tx = switch.stats(1);
+        (shown.tx_frames, shown.tx_bytes) == (tx.tx_frames, tx.tx_octets)
+    });
     switch.worker.stop().unwrap();
 }
 
@@ -220,12 +231,12 @@ fn a_port_that_was_down_comes_back_as_a_new_one() {
 fn ports_come_and_go() {
     let (switch, stations) = bridge(2);
     ping(&stations[0], address(1));
-    let again = switch.worker.add_port(PortId(1), switch.ns.port("p1"));
+    let again = switch.worker.add_port(PortId(1), [switch.ns.port("p1")]);
     assert!(matches!(again, Err(WorkerError::PortTaken(PortId(1)))));
-    let mut socket = switch.worker.remove_port(PortId(1)).unwrap();
-    assert!(socket.stats().tx_frames > 0);
+    let mut sockets = switch.worker.remove_port(PortId(1)).unwrap();
+    assert!(sockets[0].stats().tx_frames > 0);
     assert!(!ping_once(&stations[0], address(1), Duration::from_millis(100)));
-    switch.worker.add_port(PortId(1), socket).unwrap();
+    switch.worker.add_port(PortId(1), sockets).unwrap();
     ping(&stations[0], address(1));
     let index = switch.ns.run(|| carrier::ifindex("p1").unwrap());
     let by_number = switch.ns.run(move || PacketPort::open_index(index, &Options::default()).unwrap());
@@ -290,4 +301,87 @@ fn garbage_does_not_stop_it() {
     assert!(shown.adds_up(), "{shown:?}");
     assert_eq!(shown.drops["malformed"], stats.rx_bad_tag + stats.rx_runt);
     switch.worker.stop().unwrap();
+}
+
+#[test]
+fn a_flow_keeps_its_order_over_threads() {
+    const FLOWS: usize = 16;
+    let (switch, stations) = bridge_of(2, 2);
+    ping(&stations[0], address(1));
+    let (receiver, target) = udp(&stations[1], address(1));
+    let senders: Vec<_> = (0..FLOWS).map(|_| udp(&stations[0], address(0))).collect();
+    let ports: Vec<u16> = senders.iter().map(|(_, own)| own.port()).collect();
+    let mut next = [0; FLOWS];
+    for burst in 0..200u32 {
+        for n in 0..8 {
+            for (sender, _) in &senders {
+                sender.send_to(&(burst * 8 + n).to_be_bytes(), target).unwrap();
+            }
+        }
+        for _ in 0..8 * FLOWS {
+            let mut number = [0; 4];
+            let (_, from) = receiver.recv_from(&mut number).expect("every datagram arrives");
+            let flow = ports.iter().position(|port| *port == from.port()).unwrap();
+            assert_eq!(u32::from_be_bytes(number), next[flow], "flow {flow}");
+            next[flow] += 1;
+        }
+    }
+    assert_eq!(next, [1600; FLOWS]);
+    switch.worker.stop().unwrap();
+}
+
+#[test]
+fn ports_do_not_notice_others_come_and_go() {
+    let (switch, stations) = bridge_of(2, 3);
+    ping(&stations[0], address(1));
+    let (asking, _) = udp(&stations[0], address(0));
+    let (answering, target) = udp(&stations[1], address(1));
+    let talk = std::thread::spawn(move || {
+        let mut buffer = [0; 64];
+        for n in 0..3000u32 {
+            asking.send_to(&n.to_be_bytes(), target).unwrap();
+            let (octets, from) = answering.recv_from(&mut buffer).expect("a question is not lost");
+            answering.send_to(&buffer[..octets], from).unwrap();
+            assert_eq!(asking.recv(&mut buffer).expect("an answer is not lost"), 4);
+            assert_eq!(buffer[..4], n.to_be_bytes());
+        }
+    });
+    let mut times = 0;
+    while !talk.is_finished() {
+        drop(switch.worker.remove_port(PortId(2)).unwrap());
+        switch.add(2, "p2");
+        times += 1;
+    }
+    talk.join().unwrap();
+    assert!(times > 1, "{times}");
+    ping(&stations[0], address(2));
+}
+
+#[test]
+fn ports_of_every_kind() {
+    let hub = Ns::new();
+    let one = Ns::station(&hub, "p0", address(0));
+    let two = Ns::station(&hub, "low", address(1));
+    hub.ip("link add link low name mv1 type macvtap mode passthru");
+    hub.ip("link set mv1 up");
+    let mut tap = hub.tap("tap2");
+    let mut control = Control::new(RelayKind::Bridge, &Limits::default());
+    (0..3).for_each(|n| control.set_port(PortConfig::lan(PortId(n))).unwrap());
+    let switch = Switch::new(hub, &control, 2);
+    for (port, interface) in [(0, "p0"), (1, "mv1"), (2, "tap2")] {
+        switch.add(port, interface);
+    }
+    ping(&one, address(1));
+    tcp(&one, &two, address(1).into(), MIB);
+    // What the guest of the tap says is learnt and reaches the others, and what they say to it comes out of it.
+    let guest = ether::MacAddr::new(2, 0, 0, 0, 0, 9);
+    let call = ether::frame::build(ether::MacAddr::broadcast(), guest, EtherType(0x88b5), &[7; 60]);
+    std::io::Write::write_all(&mut tap, &call).unwrap();
+    until("the relay learns the guest", || {
+        let known = switch.relay.fdb_entries(carrier::clock::now());
+        known.iter().any(|entry| (entry.mac, entry.port) == (guest, PortId(2)))
+    });
+    let raw = one.run(|| ControlSocket::open("eth0", EtherType(0x88b5), &[]).unwrap());
+    raw.send(&ether::frame::build(guest, raw.mac(), EtherType(0x88b5), &[9; 60])).unwrap();
+    lab::see_at(&mut tap, "the answer", |frame| frame.ends_with(&[9; 60]));
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 use std::{
+    fs::File,
     io::{ErrorKind, Read, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
@@ -72,6 +73,23 @@ impl Ns {
         peer.ip(&format!("link set {peer_name} up"));
     }
 
+    /// A tap called `name`, up; what is read from the file the host has sent, what is written it receives.
+    pub(crate) fn tap(&self, name: &str) -> File {
+        let mut request = [0; 40];
+        request[..name.len()].copy_from_slice(name.as_bytes());
+        let flags = u16::try_from(libc::IFF_TAP | libc::IFF_NO_PI).unwrap();
+        request[libc::IFNAMSIZ..][..2].copy_from_slice(&flags.to_ne_bytes());
+        let file = self.run(move || {
+            let file = File::options().read(true).write(true).open("/dev/net/tun").expect("/dev/net/tun");
+            // SAFETY: a live request of the size of `struct ifreq`.
+            let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, request.as_mut_ptr()) };
+            assert_eq!(result, 0, "TUNSETIFF: {}", std::io::Error::last_os_error());
+            file
+        });
+        self.ip(&format!("link set {name} up"));
+        file
+    }
+
     /// A station: a namespace with one interface `eth0` of this address in a /24, whose other end `name` is in `hub`.
     pub(crate) fn station(hub: &Self, name: &str, address: Ipv4Addr) -> Self {
         let station = Self::new();
@@ -80,11 +98,17 @@ impl Ns {
         station
     }
 
-    /// A port, with a ring if the last figure of its name is even or it has none: so most relays have ports of both kinds.
+    /// A port, with a ring if the last letter of its name says so: most relays have ports of both kinds.
     pub(crate) fn port(&self, name: &str) -> PacketPort {
+        self.ports(name, 1).remove(0)
+    }
+
+    /// The sockets of a port, one for each of `threads` threads.
+    pub(crate) fn ports(&self, name: &str, threads: usize) -> Vec<PacketPort> {
         let name = name.to_owned();
         let ring = if name.ends_with(['0', '2', '4', 'k', 'n']) { 1024 } else { 0 };
-        self.run(move || PacketPort::open(&name, &Options { ring, ..Options::default() })).unwrap()
+        self.run(move || PacketPort::open_group(&name, &Options { ring, ..Options::default() }, threads))
+            .unwrap()
     }
 }
 
@@ -219,6 +243,16 @@ pub(crate) fn see(tap: &mut PacketPort, what: &str, mut wanted: impl FnMut(Optio
     until(what, || {
         tap.receive(&mut batch).unwrap();
         batch.frames().flatten().any(|frame| wanted(frame.tag, frame.rest))
+    });
+}
+
+/// Reads what comes out of a tap until a frame satisfies `wanted`.
+pub(crate) fn see_at(tap: &mut File, what: &str, wanted: impl Fn(&[u8]) -> bool) {
+    let mut frame = vec![0; 70_000];
+    until(what, || {
+        assert!(readable(tap, PATIENCE), "{what}");
+        let octets = tap.read(&mut frame).unwrap();
+        wanted(&frame[..octets])
     });
 }
 

@@ -1,0 +1,110 @@
+//! How frames are moved: threads and memory in `[relay]`, and `carrier` of a port.
+
+use std::{collections::BTreeMap, thread, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+
+use super::{
+    Fault,
+    check::{fault, in_range},
+    schema,
+};
+
+/// How frames of the ports are moved.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CarrierConfig {
+    /// Threads that relay, at least one.
+    pub workers: usize,
+    /// Processors they stay on, in turn; none: wherever the kernel puts them.
+    pub cpus: Vec<u16>,
+    /// How long a thread looks for further frames before it sleeps, at most.
+    pub spin: Duration,
+    /// MiB that the receive rings of all ports take together.
+    pub rings_mib: u32,
+    /// What ports ask for, by interface; the others leave it open.
+    choices: BTreeMap<String, Choice>,
+}
+
+/// Which carrier moves the frames of a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Choice {
+    /// The better one for the interface.
+    #[default]
+    Auto,
+    /// A packet socket.
+    Packet,
+    /// AF_XDP, or none.
+    Xdp,
+}
+
+impl CarrierConfig {
+    /// What the port on `interface` asks for.
+    #[must_use]
+    pub fn choice(&self, interface: &str) -> Choice {
+        self.choices.get(interface).copied().unwrap_or_default()
+    }
+}
+
+/// `workers` as it is written.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(untagged)]
+pub(super) enum Workers {
+    Number(u32),
+    Word(Auto),
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Auto {
+    Auto,
+}
+
+/// What the file says of carriers.
+pub(super) fn carrier(file: &schema::File) -> Result<CarrierConfig, Fault> {
+    let schema::Relay { workers, cpus, spin, rings, .. } = &file.relay;
+    let cpus = match cpus {
+        None => Vec::new(),
+        Some(cpus) => {
+            let list = cpus.get_ref();
+            if list.is_empty()
+                || list.iter().enumerate().any(|(at, cpu)| list.iter().take(at).any(|c| c == cpu))
+            {
+                return fault(
+                    cpus.span(),
+                    "no processors, or one twice",
+                    "numbers as in /proc/cpuinfo, each once",
+                );
+            }
+            list.clone()
+        }
+    };
+    let workers = match workers.as_ref().map(|written| (written.span(), *written.get_ref())) {
+        Some((span, Workers::Number(number))) => {
+            let within = in_range(Some(Spanned::new(span, number)), 1, MOST_WORKERS, 1, "workers")?;
+            usize::try_from(within).unwrap_or(1)
+        }
+        Some((_, Workers::Word(Auto::Auto))) | None if cpus.is_empty() => automatic(),
+        Some((_, Workers::Word(Auto::Auto))) | None => cpus.len(),
+    };
+    let ports = file.ports.iter().map(Spanned::get_ref).map(|port| (port.interface.get_ref(), port.carrier));
+    let vsis = file.vsis.iter().map(Spanned::get_ref).map(|vsi| (vsi.interface.get_ref(), vsi.carrier));
+    let choices = ports
+        .chain(vsis)
+        .filter_map(|(interface, choice)| Some((interface.clone(), choice.filter(|c| *c != Choice::Auto)?)));
+    Ok(CarrierConfig {
+        workers,
+        cpus,
+        spin: Duration::from_micros(in_range(spin.clone(), 0, 1000, 50, "spin")?.into()),
+        rings_mib: in_range(rings.clone(), 0, 65_536, 128, "rings")?,
+        choices: choices.collect(),
+    })
+}
+
+/// One for every two processors, which have VMs to run besides, and not more than four.
+fn automatic() -> usize {
+    thread::available_parallelism().map_or(1, |processors| (processors.get() / 2).clamp(1, 4))
+}
+
+const MOST_WORKERS: u32 = 64;
