@@ -24,7 +24,7 @@ use crate::{
     port::{Edge, Port, PortKind, Side},
     reload,
     state::{self, Record},
-    vsidb::VsiDb,
+    vsidb::{self, VsiDb},
     wiring,
 };
 
@@ -56,11 +56,10 @@ impl Core {
                 Port::new(PortId(number), interface, kind, edge(&config, kind, &mut random, now))
             })
             .collect();
-        let vsidb = VsiDb::new(config.bridge().map_or(&[], |b| &b.profiles));
         let mut core = Self {
             config,
             ports,
-            vsidb,
+            vsidb: VsiDb::default(),
             vms: Vms::new(),
             effects: VecDeque::new(),
             keys: BTreeMap::new(),
@@ -69,6 +68,7 @@ impl Core {
             deadlines: BTreeSet::new(),
             random,
         };
+        core.take_profiles(now);
         core.know_vms();
         for index in 0..core.ports.len() {
             wiring::settle(&mut core, now, index);
@@ -83,6 +83,11 @@ impl Core {
                 Ok(config) => reload::apply(self, now, config),
                 Err(error) => self.tell(Event::ReloadRefused { error: error.to_string() }),
             },
+            Input::Profiles { source, profiles } => {
+                let said = source.clone();
+                vsidb::update(self, now, Some(source), |db| db.replace(said, profiles));
+            }
+            Input::Manager { manager, heard } => self.heard_of_manager(now, manager, heard),
             Input::Vsi { order } => order::carry_out(self, now, order),
             Input::Link { port, link } => self.handle_link(now, port, link),
             Input::Frame { port, frame } => {
@@ -215,6 +220,7 @@ impl Core {
     /// Takes a port away; its number is free for another.
     pub(crate) fn free_port(&mut self, id: PortId) {
         wiring::shut_port(self, id.index());
+        self.vsidb.forget_port(id);
         if let Some(port) = self.ports.get_mut(id.index()) {
             port.free();
         }

@@ -1,6 +1,7 @@
 //! Everything the core wants done. The driver carries effects out in the order they come.
 
 use hairpin::{EdgeMode, PortId, VsiEntry, VsiKey};
+use vdp::ManagerId;
 
 use crate::{
     event::Event,
@@ -45,6 +46,10 @@ pub enum Effect {
     Remember(Record),
     /// Keep nothing under this key any more, before anything that follows is sent.
     Forget(RecordKey),
+    /// Read the files of profiles that [`crate::Config::vsidb`] names, and ask its managers: they may be others.
+    FollowProfiles,
+    /// Ask a VSI manager for news now: a VSI names a type it has not described.
+    AskManager(ManagerId),
     /// Tell whoever watches.
     Event(Event),
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use hairpin::EdgeMode;
 
-use crate::{config::OnPeerLoss, probe::Proof};
+use crate::{config::OnPeerLoss, probe::Proof, vsidb::Source};
 
 /// Something worth telling. Field `port` is an interface name.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -147,6 +147,37 @@ pub enum Event {
     },
     /// What changes is remembered again.
     StateKept,
+    /// Profiles of VSI types changed, came or went.
+    ProfilesChanged {
+        /// Where they come from.
+        #[serde(flatten)]
+        source: Source,
+        /// Their names.
+        profiles: Vec<String>,
+        /// The VSIs that live by another profile now.
+        reapplied: Vec<vdp::VsiId>,
+        /// The VSIs whose profile does not permit any more what they had.
+        withdrawn: Vec<vdp::VsiId>,
+    },
+    /// A file of profiles is wrong or cannot be read; what it said before counts.
+    ProfilesRefused {
+        /// The file.
+        file: String,
+        /// Where and what.
+        error: String,
+    },
+    /// A VSI manager answers.
+    ManagerReached {
+        /// Which.
+        manager: vdp::ManagerId,
+    },
+    /// A VSI manager does not answer, or not well; what it said before counts.
+    ManagerFailed {
+        /// Which.
+        manager: vdp::ManagerId,
+        /// Why.
+        error: String,
+    },
     /// The configuration was read again and is in force.
     Reloaded {
         /// What changed, a line each.
@@ -197,6 +228,10 @@ impl Event {
             Self::StateDamaged { .. } => "state_damaged",
             Self::StateLost { .. } => "state_lost",
             Self::StateKept => "state_kept",
+            Self::ProfilesChanged { .. } => "profiles_changed",
+            Self::ProfilesRefused { .. } => "profiles_refused",
+            Self::ManagerReached { .. } => "manager_reached",
+            Self::ManagerFailed { .. } => "manager_failed",
             Self::Reloaded { .. } => "reloaded",
             Self::ReloadRefused { .. } => "reload_refused",
             Self::PortFailed { .. } => "port_failed",

@@ -2,10 +2,15 @@
 
 use ether::MacAddr;
 use serde::{Deserialize, Serialize};
+use vdp::ManagerId;
 
 pub use hairpin::PortId;
 
-use crate::{order::VsiOrder, state::Record};
+use crate::{
+    order::VsiOrder,
+    state::Record,
+    vsidb::{Profile, Source},
+};
 
 /// One thing the outside tells [`crate::Core`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +42,20 @@ pub enum Input {
     Reload {
         /// The file's text; it was found valid.
         config: String,
+    },
+    /// What a file of profiles says now; nothing, if there is none any more.
+    Profiles {
+        /// Which file.
+        source: Source,
+        /// All it says.
+        profiles: Vec<Profile>,
+    },
+    /// A VSI manager was asked.
+    Manager {
+        /// Which.
+        manager: ManagerId,
+        /// All it says, nothing if that is what it said last, or why it says nothing.
+        heard: Result<Option<Vec<Profile>>, String>,
     },
     /// An operator or hypervisor wants something of a VSI; answered with [`crate::Event::VsiOrdered`] or
     /// [`crate::Event::VsiOrderRefused`].

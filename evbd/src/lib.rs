@@ -26,7 +26,7 @@ pub mod replay;
 mod run;
 mod state;
 mod view;
-mod vsidb;
+pub mod vsidb;
 mod wiring;
 
 pub use crate::{

@@ -187,6 +187,8 @@ pub(crate) fn effect_row(effect: &Effect) -> Value {
         Effect::FollowPorts => json!({ "effect": "follow_ports" }),
         Effect::Remember(record) => json!({ "effect": "remember", "record": record }),
         Effect::Forget(key) => json!({ "effect": "forget", "key": key }),
+        Effect::FollowProfiles => json!({ "effect": "follow_profiles" }),
+        Effect::AskManager(manager) => json!({ "effect": "ask_manager", "manager": manager }),
         Effect::Event(event) => {
             let mut row = view::row(event);
             if let Some(fields) = row.as_object_mut() {

@@ -156,6 +156,7 @@ fn named(key: &str, value: &Value) -> Option<Vec<(String, Table)>> {
         "port" => &["interface"],
         "vsi" => &["name"],
         "profile" => &["manager", "name", "type", "version"],
+        "manager" => &["id"],
         _ => return None,
     };
     let name = |table: &Table| {

@@ -1,5 +1,7 @@
 //! Rows of the tables the daemon shows. Their field names are the JSON and D-Bus interface ([`crate::api::SCHEMA`]).
 
+mod profiles;
+
 use ether::Instant;
 use hairpin::PortId;
 use serde::Serialize;
@@ -36,6 +38,8 @@ pub(crate) fn rows(
             ports.map(|port| row(port_row(port, dataplane, hearing(port), stats.remove(&port.id)))).collect()
         }
         Table::Fdb => fdb(core, dataplane),
+        Table::Profiles => profiles::profiles(core),
+        Table::Managers => profiles::managers(core),
     }
 }
 
@@ -204,12 +208,12 @@ fn vsis(core: &Core, port: &Port, now: Instant) -> Vec<Value> {
         Side::Bridge { vdp, .. } => vdp
             .vsis()
             .map(|machine| {
-                let profile = core.vsidb.profile(machine.manager, machine.type_id, machine.version);
+                let profile = core.vsidb.row((machine.manager, machine.type_id, machine.version));
                 row(Vsi {
                     port: port.interface.clone(),
                     name: None,
                     interface: None,
-                    profile: profile.map(|p| p.name.clone()),
+                    profile: profile.map(|row| row.profile.name.clone()),
                     gate: gate(port.id, machine.id),
                     next_timer_in_ms: in_ms(machine.next_timer),
                     machine,
@@ -222,12 +226,14 @@ fn vsis(core: &Core, port: &Port, now: Instant) -> Vec<Value> {
 /// A station's VSI, with what the station knows beside its machine.
 fn known<M>(core: &Core, port: &Port, id: &VsiId, next_timer_in_ms: Option<u128>, machine: M) -> Vsi<M> {
     let vm = core.vms.get(id);
+    let of = vm.map(|vm| (vm.config.manager, vm.config.type_id, vm.config.type_version));
+    let profile = of.and_then(|key| core.vsidb.row(key));
     let gate = core.keys.contains_key(&(vm.map_or(port.id, |vm| vm.port), *id));
     Vsi {
         port: port.interface.clone(),
         name: vm.map(|vm| vm.config.name.clone()),
         interface: vm.map(|vm| vm.config.interface.clone()),
-        profile: None,
+        profile: profile.map(|row| row.profile.name.clone()),
         gate: if gate { "open" } else { "shut" },
         next_timer_in_ms,
         machine,

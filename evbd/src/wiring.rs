@@ -33,6 +33,7 @@ use crate::{
     order,
     port::{Edge, Port, Side},
     state::{self, Record, RecordKey},
+    vsidb::{self, Decision},
 };
 
 /// The EVB TLV's place among the organizational TLVs [Q D.2.12].
@@ -300,11 +301,11 @@ fn from_station(core: &mut Core, now: Instant, index: usize, output: station::Ou
     if let Some((port, _)) = &vm {
         match &event {
             StationEvent::Associated { filter, .. } => {
-                let (key, entry) = open(core, *port, &id, filter);
-                let ips = core.vms.get(&id).map_or_else(Vec::new, |vm| vm.config.ips.clone());
-                if let Some(Side::Station { relay, herald, .. }) = core.side_at(index) {
-                    relay.open(now, key, &entry);
-                    herald.open(now, key, &entry, &ips);
+                if let Some((key, entry)) = open_vm(core, now, index, *port, &id, filter) {
+                    let ips = core.vms.get(&id).map_or_else(Vec::new, |vm| vm.config.ips.clone());
+                    if let Some(Side::Station { herald, .. }) = core.side_at(index) {
+                        herald.open(now, key, &entry, &ips);
+                    }
                 }
             }
             StationEvent::Gone { .. } => {
@@ -338,14 +339,16 @@ fn from_bridge(core: &mut Core, now: Instant, index: usize, output: bridge::Outp
     let id = port.id;
     match output {
         bridge::Output::Transmit(tlv) => queue_vdp(core, index, tlv),
-        bridge::Output::Query(query) => {
-            let answer = core.vsidb.answer(&query);
-            if let Some(Edge { side: Side::Bridge { vdp, .. }, .. }) = &mut port.edge {
-                vdp.answer(now, &query.id, query.serial, answer);
+        bridge::Output::Query(query) => match core.vsidb.decide(id, &query) {
+            Decision::Answer(answer) => {
+                if let Some(Edge { side: Side::Bridge { vdp, .. }, .. }) = &mut port.edge {
+                    vdp.answer(now, &query.id, query.serial, answer);
+                }
             }
-        }
-        bridge::Output::Install { id: vsi, filter, .. } => {
-            open(core, id, &vsi, &filter);
+            Decision::Wait(manager) => core.effects.extend(manager.map(Effect::AskManager)),
+        },
+        bridge::Output::Install { id: vsi, manager, type_id, version, filter, .. } => {
+            open(core, id, &vsi, (manager, type_id, version), &filter);
         }
         bridge::Output::Remove { id: vsi, .. } => {
             shut(core, id, &vsi);
@@ -405,16 +408,56 @@ fn send_vdp(port: &mut Port, now: Instant) -> bool {
 /// Octets of a VDPDU at most: lldpad takes no ECPDU of 1494 or more after its EtherType.
 const VDPDU_ROOM: usize = 1480;
 
-fn open(core: &mut Core, port: PortId, id: &VsiId, filter: &FilterInfo) -> (VsiKey, VsiEntry) {
+/// Opens the gate of a VSI, or lets other frames of it pass; its profile says how, where there is one.
+fn open(
+    core: &mut Core,
+    port: PortId,
+    id: &VsiId,
+    of: vsidb::Key,
+    filter: &FilterInfo,
+) -> (VsiKey, VsiEntry) {
     let filters: Vec<VsiFilter> = filter
         .entries()
         .iter()
         .filter_map(|entry| Some(VsiFilter { mac: entry.mac, vid: entry.vid?, pcp: entry.priority }))
         .collect();
     let key = core.key(port, id);
-    let entry = VsiEntry { port, filters, policy: Arc::default() };
+    let policy = core.vsidb.row(of).map(|row| Arc::clone(&row.policy)).unwrap_or_default();
+    let entry = VsiEntry { port, filters, policy };
     core.effects.push_back(Effect::OpenVsi { key, entry: entry.clone() });
     (key, entry)
+}
+
+/// Opens the gate of a VM behind the uplink at `index`.
+fn open_vm(
+    core: &mut Core,
+    now: Instant,
+    index: usize,
+    port: PortId,
+    id: &VsiId,
+    filter: &FilterInfo,
+) -> Option<(VsiKey, VsiEntry)> {
+    let vsi = station_vsi(core, index, id)?;
+    let (key, entry) = open(core, port, id, (vsi.manager, vsi.type_id, vsi.version), filter);
+    if let Some(Side::Station { relay, .. }) = core.side_at(index) {
+        relay.open(now, key, &entry);
+    }
+    Some((key, entry))
+}
+
+/// Applies the profile a VSI of this station has now to its open gate.
+pub(crate) fn reopen(core: &mut Core, now: Instant, index: usize, id: &VsiId) {
+    let port = core.vms.get(id).map(|vm| vm.port);
+    if let Some((port, vsi)) = port.zip(station_vsi(core, index, id)) {
+        open_vm(core, now, index, port, id, &vsi.filter);
+    }
+}
+
+fn station_vsi(core: &mut Core, index: usize, id: &VsiId) -> Option<station::VsiView> {
+    match core.side_at(index)? {
+        Side::Station { vdp, .. } => vdp.vsi(id),
+        Side::Bridge { .. } => None,
+    }
 }
 
 fn shut(core: &mut Core, port: PortId, id: &VsiId) -> Option<VsiKey> {

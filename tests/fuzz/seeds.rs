@@ -63,6 +63,14 @@ impl Seeds {
             "ets_recommendation" => self.infos(ieee::OUI, ieee::EtsRecommendation::SUBTYPE),
             "pfc" => self.infos(ieee::OUI, ieee::Pfc::SUBTYPE),
             "application_priority" => self.infos(ieee::OUI, ieee::ApplicationPriority::SUBTYPE),
+            "manager_answer" => vec![
+                br#"{"profiles":[{"name":"web","type":1,"version":1,"vlans":[1,2],"max_macs":3,"policy":{"pcp":{"set":3},
+                    "ingress":[{"action":"deny","protocol":"tcp","dst":"192.0.2.0/24","dst_port":"25-26"}],
+                    "ingress_rate":{"bits_per_second":1000000,"burst_octets":1500}}}]}"#
+                    .to_vec(),
+                b"[[profile]]\nname = \"g\"\ntype = 2\nversion = 1\ngroups = [{ group = 7, vlan = 9 }]\nformats = [\"vid\"]\n"
+                    .to_vec(),
+            ],
             "cee" => self.infos(cee::OUI, cee::CeeTlv::SUBTYPE),
             "cin" => self.infos(cee::OUI, cee::CinTlv::SUBTYPE),
             "ecp_header" => self.ecpdus.clone(),

@@ -50,6 +50,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("vdpdu", vdpdu),
     ("decode", decode),
     ("capture", capture),
+    ("manager_answer", manager_answer),
     ("lldp_agent", engines::lldp_agent),
     ("ecp_link", engines::ecp_link),
     ("vdp_station", engines::vdp_station),
@@ -156,6 +157,18 @@ fn ecp_header(octets: &[u8]) {
     again.extend_from_slice(rest);
     assert_eq!(ecp::Header::parse(&again), Ok((header, rest)));
     assert_eq!(again, octets);
+}
+
+/// What a VSI manager says, and a file of profiles.
+fn manager_answer(octets: &[u8]) {
+    if let Ok(answer) = evbd::vsidb::Answer::read(vdp::ManagerId::default(), octets) {
+        assert!(answer.profiles.iter().all(|profile| profile.check().is_ok()));
+        let written = serde_json::to_vec(&answer).unwrap();
+        assert_eq!(evbd::vsidb::Answer::read(vdp::ManagerId::default(), &written), Ok(answer));
+    }
+    if let Ok(text) = std::str::from_utf8(octets) {
+        let _ = evbd::Config::parse_profiles("file", text);
+    }
 }
 
 fn vdpdu(octets: &[u8]) {

@@ -51,6 +51,8 @@ pub struct Machine {
     dead: bool,
     /// Effects until it is killed.
     fuse: Option<u32>,
+    /// How often it asked a VSI manager for news.
+    pub asked: u32,
     /// Every event, with its time.
     pub events: Vec<(Instant, Event)>,
     /// Cable at each port.
@@ -119,6 +121,7 @@ impl Wire {
             journal: BTreeMap::new(),
             dead: false,
             fuse: None,
+            asked: 0,
             events: Vec::new(),
             cables: BTreeMap::new(),
             life: 0,
@@ -343,7 +346,8 @@ impl Wire {
         self.input(machine, Input::Link { port, link: Link::Present { up, mac, ifindex, mtu: 1500 } });
     }
 
-    fn input(&mut self, machine: usize, input: Input) {
+    /// Gives a machine an input, and carries out what follows.
+    pub fn input(&mut self, machine: usize, input: Input) {
         if self.machines[machine].dead {
             return;
         }
@@ -381,7 +385,8 @@ impl Wire {
                     m.open.remove(&key);
                 }
                 // Whoever plays says when an interface is there.
-                Effect::FollowPorts => {}
+                Effect::FollowPorts | Effect::FollowProfiles => {}
+                Effect::AskManager(_) => m.asked += 1,
                 Effect::Event(event) => m.events.push((self.now, event)),
             }
         }

@@ -7,6 +7,7 @@ mod kills;
 mod modes;
 mod orders;
 mod reload;
+mod types;
 
 use std::time::Duration;
 

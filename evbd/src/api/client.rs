@@ -20,6 +20,8 @@ trait Daemon1 {
     fn vsi(&self) -> zbus::Result<Vec<Dict>>;
     fn ports(&self) -> zbus::Result<Vec<Dict>>;
     fn fdb(&self) -> zbus::Result<Vec<Dict>>;
+    fn profiles(&self) -> zbus::Result<Vec<Dict>>;
+    fn managers(&self) -> zbus::Result<Vec<Dict>>;
     fn events(&self, after: u64) -> zbus::Result<Vec<Dict>>;
     fn reload(&self) -> zbus::Result<Vec<Dict>>;
     fn order_vsi(&self, order: Dict) -> zbus::Result<Dict>;
@@ -65,6 +67,8 @@ impl Client {
             Table::Vsi => self.proxy.vsi().await,
             Table::Ports => self.proxy.ports().await,
             Table::Fdb => self.proxy.fdb().await,
+            Table::Profiles => self.proxy.profiles().await,
+            Table::Managers => self.proxy.managers().await,
         };
         let rows = rows.with_context(|| format!("cannot read {}", table.name()))?;
         Ok(rows.into_iter().map(from_dict).collect())

@@ -37,6 +37,10 @@ pub enum Table {
     Ports,
     /// Addresses the relay forwards by.
     Fdb,
+    /// VSI types and what they permit.
+    Profiles,
+    /// VSI managers asked for types.
+    Managers,
 }
 
 impl Table {
@@ -49,6 +53,8 @@ impl Table {
             Self::Vsi => "vsi",
             Self::Ports => "ports",
             Self::Fdb => "fdb",
+            Self::Profiles => "profiles",
+            Self::Managers => "managers",
         }
     }
 }

@@ -177,6 +177,16 @@ impl Daemon {
         self.rows(Table::Fdb).await
     }
 
+    /// Rows of [`Table::Profiles`].
+    async fn profiles(&self) -> fdo::Result<Vec<Dict>> {
+        self.rows(Table::Profiles).await
+    }
+
+    /// Rows of [`Table::Managers`].
+    async fn managers(&self) -> fdo::Result<Vec<Dict>> {
+        self.rows(Table::Managers).await
+    }
+
     /// Remembered events numbered above `after`, oldest first.
     async fn events(&self, after: u64) -> fdo::Result<Vec<Dict>> {
         let rows = self.ask(|reply| Request::Events { after, reply }).await?;

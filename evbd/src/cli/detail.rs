@@ -14,7 +14,7 @@ use crate::{
 pub(super) fn blocks(table: Table, rows: &[Value]) -> String {
     let block = |row| match table {
         Table::Neighbors => neighbor(row),
-        Table::Evb | Table::Vsi | Table::Ports | Table::Fdb => plain(row),
+        Table::Evb | Table::Vsi | Table::Ports | Table::Fdb | Table::Profiles | Table::Managers => plain(row),
     };
     rows.iter().map(block).collect::<Vec<_>>().join("\n")
 }

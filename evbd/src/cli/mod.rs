@@ -105,6 +105,9 @@ pub fn main() -> ExitCode {
         }
         Command::Check(file) => match Config::load(&file.config) {
             Ok(config) => {
+                if let Err(error) = crate::run::profiles::check(&config.vsidb) {
+                    return reject(&error);
+                }
                 let role = if config.bridge().is_some() { "bridge" } else { "station" };
                 println!("{}: a valid {role} configuration", file.config.display());
                 ExitCode::SUCCESS

@@ -84,6 +84,25 @@ const fn columns(table: Table) -> Columns {
         Table::Fdb => {
             &[("MAC", "mac"), ("VLAN", "vlan"), ("PORT", "port"), ("ORIGIN", "origin"), ("AGE", "age_s")]
         }
+        Table::Profiles => &[
+            ("PROFILE", "name"),
+            ("MANAGER", "manager"),
+            ("TYPE", "type"),
+            ("VERSION", "version"),
+            ("VLANS", "vlans"),
+            ("GROUPS", "groups"),
+            ("SOURCE", "source"),
+            ("FROM", "from"),
+            ("USERS", "users"),
+        ],
+        Table::Managers => &[
+            ("MANAGER", "manager"),
+            ("STATE", "state"),
+            ("PROFILES", "profiles"),
+            ("EVERY S", "poll_s"),
+            ("URL", "url"),
+            ("BECAUSE", "because"),
+        ],
     }
 }
 
@@ -94,6 +113,8 @@ const fn nothing(table: Table) -> &'static str {
         Table::Vsi => "VSIs",
         Table::Ports => "ports",
         Table::Fdb => "addresses",
+        Table::Profiles => "profiles",
+        Table::Managers => "VSI managers",
     }
 }
 

@@ -12,8 +12,8 @@ use toml::Spanned;
 use vdp::Timing;
 
 use super::{
-    BridgeConfig, BridgePort, BridgePortKind, Config, Fallback, Fault, OnPeerLoss, Profile, RelayConfig,
-    RoleConfig, StationConfig, StationMode, agents, carrier, schema, vsi,
+    BridgeConfig, BridgePort, BridgePortKind, Config, Fallback, Fault, OnPeerLoss, RelayConfig, RoleConfig,
+    StationConfig, StationMode, agents, carrier, schema, vsi, vsidb,
 };
 
 /// Turns the file into a configuration.
@@ -43,13 +43,6 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
                     );
                 }
             }
-            if let Some(profile) = file.profiles.first() {
-                return fault(
-                    profile.span(),
-                    "a station has no VSI type database",
-                    "move [[profile]] to the bridge's file; a station has [[vsi]]",
-                );
-            }
             RoleConfig::Station(station(&evb, evb_span, role_span, file.ports, file.vsis)?)
         }
         schema::Role::Bridge => {
@@ -73,9 +66,10 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
                     "move [[vsi]] to the station's file; a bridge has [[profile]]",
                 );
             }
-            RoleConfig::Bridge(bridge(&evb, role_span, file.ports, file.profiles)?)
+            RoleConfig::Bridge(bridge(&evb, role_span, file.ports)?)
         }
     };
+    let vsidb = vsidb::vsidb(file.vsidb, file.profiles, file.managers)?;
     let manual = evb.manual.unwrap_or(false);
     let on_peer_loss = evb.on_peer_loss.unwrap_or(OnPeerLoss::Keep);
     let max_vsis = in_range(evb.max_vsis.clone(), 1, 65_536, 16_384, "max_vsis")?;
@@ -95,6 +89,7 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
         role,
         relay,
         carrier,
+        vsidb,
     })
 }
 
@@ -177,7 +172,6 @@ fn bridge(
     evb: &schema::Evb,
     role_span: Range<usize>,
     ports: Vec<Spanned<schema::Port>>,
-    profiles: Vec<Spanned<schema::Profile>>,
 ) -> Result<BridgeConfig, Fault> {
     if ports.is_empty() {
         return fault(
@@ -209,40 +203,10 @@ fn bridge(
         };
         checked.push(BridgePort { interface: interfaces.claim(port.interface)?, kind });
     }
-    let mut keys = BTreeSet::new();
-    let mut types = Vec::with_capacity(profiles.len());
-    for profile in profiles {
-        let span = profile.span();
-        let p = profile.into_inner();
-        if !keys.insert((p.manager, p.type_id, p.version)) {
-            return fault(
-                span,
-                format!("type {} version {} of manager {} is defined twice", p.type_id, p.version, p.manager),
-                "one [[profile]] for each (manager, type, version)",
-            );
-        }
-        if p.vlans.get_ref().is_empty() {
-            return fault(
-                p.vlans.span(),
-                "a profile without VLANs admits no VSI",
-                "at least one VLAN from 1 to 4094",
-            );
-        }
-        types.push(Profile {
-            name: p.name,
-            manager: p.manager,
-            type_id: p.type_id,
-            type_version: p.version,
-            vlans: p.vlans.into_inner(),
-            default_pcp: p.default_pcp,
-            max_macs: in_range(p.max_macs, 1, 60, 60, "max_macs")?,
-        });
-    }
     Ok(BridgeConfig {
         reflective_relay: evb.reflective_relay.as_ref().is_none_or(|r| *r.get_ref()),
         guard: evb.guard.as_ref().is_none_or(|g| *g.get_ref()),
         ports: checked,
-        profiles: types,
     })
 }
 

@@ -9,6 +9,7 @@ mod check;
 mod schema;
 pub mod tlvs;
 mod vsi;
+mod vsidb;
 
 use std::{
     collections::BTreeMap,
@@ -16,10 +17,11 @@ use std::{
     sync::Arc,
 };
 
-use ether::{Pcp, Vid};
+use ether::Vid;
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceSpan};
 use serde::{Deserialize, Serialize};
-use vdp::{ManagerId, TypeId, TypeVersion};
+
+use crate::vsidb::Profile;
 
 pub(crate) use self::check::interface_name;
 pub use self::{
@@ -27,6 +29,7 @@ pub use self::{
     carrier::{CarrierConfig, Choice},
     tlvs::Tlvs,
     vsi::{FilterKeys, VsiConfig},
+    vsidb::{ManagerConfig, VsiDbConfig},
 };
 
 /// A checked configuration.
@@ -56,6 +59,8 @@ pub struct Config {
     pub relay: RelayConfig,
     /// How frames are moved.
     pub carrier: CarrierConfig,
+    /// Where the VSI type database comes from.
+    pub vsidb: VsiDbConfig,
 }
 
 /// The two ends of an EVB link.
@@ -63,7 +68,7 @@ pub struct Config {
 pub enum RoleConfig {
     /// A hypervisor host: one uplink, an edge relay, VSIs.
     Station(StationConfig),
-    /// An EVB Bridge: station-facing and LAN ports, a VSI type database.
+    /// An EVB Bridge: station-facing and LAN ports.
     Bridge(BridgeConfig),
 }
 
@@ -140,8 +145,6 @@ pub struct BridgeConfig {
     pub guard: bool,
     /// Ports in the order of the file.
     pub ports: Vec<BridgePort>,
-    /// The VSI type database.
-    pub profiles: Vec<Profile>,
 }
 
 /// One port of a bridge.
@@ -165,25 +168,6 @@ pub enum BridgePortKind {
         /// VLANs carried tagged.
         tagged: Vec<Vid>,
     },
-}
-
-/// A VSI type: what a VSI naming it may do.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Profile {
-    /// Name shown to the operator.
-    pub name: String,
-    /// VSI manager the type belongs to.
-    pub manager: ManagerId,
-    /// VSI type.
-    pub type_id: TypeId,
-    /// VSI type version.
-    pub type_version: TypeVersion,
-    /// VLANs permitted; the first is given to a VSI that asks the bridge to choose. Never empty.
-    pub vlans: Vec<Vid>,
-    /// Priority given to a VSI that names none.
-    pub default_pcp: Option<Pcp>,
-    /// How many addresses one VSI may register, 1..=60.
-    pub max_macs: u16,
 }
 
 /// Sizes and times of the relay.
@@ -223,6 +207,18 @@ pub(crate) fn read(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|cause| ConfigError::unreadable(path, &cause))
 }
 
+/// `text` as TOML of this shape.
+fn read_toml<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let fault = Fault {
+            what: error.message().trim().to_owned(),
+            span: error.span().unwrap_or(0..0),
+            allowed: schema::hint(error.message()),
+        };
+        ConfigError::located(file, text, fault)
+    })
+}
+
 impl Config {
     /// Reads and checks the file at `path`.
     ///
@@ -237,15 +233,17 @@ impl Config {
     /// # Errors
     /// When it is not TOML or says something that is not allowed.
     pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
-        let located = |fault: Fault| ConfigError::located(file, text, fault);
-        let file: schema::File = toml::from_str(text).map_err(|error| {
-            located(Fault {
-                what: error.message().trim().to_owned(),
-                span: error.span().unwrap_or(0..0),
-                allowed: schema::hint(error.message()),
-            })
-        })?;
-        check::check(file).map_err(located)
+        let parsed = read_toml(file, text)?;
+        check::check(parsed).map_err(|fault| ConfigError::located(file, text, fault))
+    }
+
+    /// Checks `text` as a file of profiles; `file` is the name errors carry.
+    ///
+    /// # Errors
+    /// As [`Config::parse`].
+    pub fn parse_profiles(file: &str, text: &str) -> Result<Vec<Profile>, ConfigError> {
+        let read: vsidb::ProfileFile = read_toml(file, text)?;
+        read.check().map_err(|fault| ConfigError::located(file, text, fault))
     }
 
     /// What a station's end of EVB is to say.
@@ -300,7 +298,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    fn unreadable(path: &Path, cause: &std::io::Error) -> Self {
+    pub(crate) fn unreadable(path: &Path, cause: &std::io::Error) -> Self {
         Self {
             place: path.display().to_string(),
             what: format!("cannot be read: {cause}"),

@@ -15,7 +15,9 @@ use super::{
     agents::LldpKeys,
     carrier::{Choice, Workers},
     vsi::FilterKeys,
+    vsidb::{ManagerKeys, VsiDbKeys},
 };
+use crate::vsidb::Profile;
 
 /// The whole file.
 #[derive(Deserialize)]
@@ -35,6 +37,10 @@ pub(super) struct File {
     pub(super) ports: Vec<Spanned<Port>>,
     #[serde(default, rename = "profile")]
     pub(super) profiles: Vec<Spanned<Profile>>,
+    #[serde(default)]
+    pub(super) vsidb: VsiDbKeys,
+    #[serde(default, rename = "manager")]
+    pub(super) managers: Vec<Spanned<ManagerKeys>>,
     #[serde(default, rename = "vsi")]
     pub(super) vsis: Vec<Spanned<Vsi>>,
 }
@@ -112,20 +118,6 @@ pub(super) enum PortKind {
     Uplink,
     Station,
     Lan,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Profile {
-    pub(super) name: String,
-    #[serde(default)]
-    pub(super) manager: ManagerId,
-    #[serde(rename = "type")]
-    pub(super) type_id: TypeId,
-    pub(super) version: TypeVersion,
-    pub(super) vlans: Spanned<Vec<Vid>>,
-    pub(super) default_pcp: Option<Pcp>,
-    pub(super) max_macs: Option<Spanned<u16>>,
 }
 
 #[derive(Deserialize)]

@@ -23,9 +23,9 @@ fn samples_are_valid() {
     let entry =
         vdp::FilterEntry { mac: Some(MacAddr::new(0x52, 0x54, 0, 0, 0, 1)), ..vdp::FilterEntry::default() };
     assert_eq!(vsi.filter.entries(), [entry]);
-    let bridge = Config::parse("bridge.toml", BRIDGE).unwrap_or_else(|e| panic!("{e:?}"));
-    let bridge = bridge.bridge().unwrap();
-    assert_eq!((bridge.ports.len(), bridge.profiles[0].vlans.len(), bridge.guard), (2, 2, true));
+    let config = Config::parse("bridge.toml", BRIDGE).unwrap_or_else(|e| panic!("{e:?}"));
+    let bridge = config.bridge().unwrap();
+    assert_eq!((bridge.ports.len(), config.vsidb.profiles[0].vlans.len(), bridge.guard), (2, 2, true));
 }
 
 #[test]
@@ -54,6 +54,21 @@ fn defaults_in_the_samples_are_the_defaults() {
             Config::parse("b", sample).unwrap()
         );
     }
+}
+
+#[test]
+fn examples_in_the_samples_are_valid() {
+    let told: String =
+        BRIDGE.lines().map(|line| line.strip_prefix("#- ").unwrap_or(line).to_owned() + "\n").collect();
+    let uncommented = told.replace("# [profile.policy]", "[profile.policy]").replace("# [vsidb]", "[vsidb]");
+    let config = Config::parse("a", &uncommented).unwrap_or_else(|e| panic!("{e:?}"));
+    let VsiDbConfig { profiles, files, managers, .. } = config.vsidb;
+    assert_eq!(
+        (files.len(), managers.len(), profiles[0].groups.len(), profiles[0].formats.len()),
+        (1, 1, 1, 4)
+    );
+    let policy = &profiles[0].policy;
+    assert!(policy.mirror.is_some() && policy.ingress_rate.is_some() && policy.ingress.len() == 1);
 }
 
 #[test]
@@ -116,12 +131,6 @@ fn mistakes_are_found_where_they_are() {
             "1 to 3600",
         ),
         (station("[lldp]\ntx_interval = -1"), "t.toml:6:15:", "-1", ""),
-        (
-            station("[[profile]]\nname=\"p\"\ntype=1\nversion=1\nvlans=[1]"),
-            "t.toml:5:",
-            "no VSI type database",
-            "bridge's",
-        ),
         (station(&vsi("a", "v", 1, "")), "t.toml:5:1:", "without `mac` or `filters`", "52:54"),
         (
             station(&vsi("a", "v", 1, &format!("{mac}filters = [{{ vlan = 1 }}]"))),
@@ -167,7 +176,7 @@ fn mistakes_are_found_where_they_are() {
         (bridge("untagged = 5"), "t.toml:5:12:", "come from its VSIs", "lan"),
         (
             bridge("[[profile]]\nname=\"p\"\ntype=1\nversion=1\nvlans=[]"),
-            "t.toml:9:7:",
+            "t.toml:5:1:",
             "without VLANs",
             "at least one",
         ),
@@ -176,6 +185,36 @@ fn mistakes_are_found_where_they_are() {
             "t.toml:7:6:",
             "16777216",
             "",
+        ),
+        (
+            bridge("[[profile]]\nname=\"p\"\ntype=1\nversion=1\nvlans=[1]\nmax_macs=61"),
+            "t.toml:5:1:",
+            "`max_macs` = 61",
+            "1 to 60",
+        ),
+        (
+            bridge("[[profile]]\nname=\"p\"\ntype=1\nversion=1\ngroups=[{group=7,vlan=1},{group=7,vlan=2}]"),
+            "t.toml:5:1:",
+            "group 7 has two VLANs",
+            "once",
+        ),
+        (
+            bridge(
+                "[[profile]]\nname=\"p\"\ntype=1\nversion=1\nvlans=[1]\npolicy={ingress_rate={bits_per_second=1,burst_octets=1}}",
+            ),
+            "t.toml:5:1:",
+            "ingress_rate",
+            "profile.policy",
+        ),
+        (bridge("[vsidb]\nfiles = [\"a\"]"), "t.toml:6:10:", "relative", "absolute"),
+        (bridge("[vsidb]\nunknown_type = \"shrug\""), "t.toml:6:16:", "shrug", ""),
+        (bridge("[[manager]]\nid = \"m\"\nurl = \"ftp://a\""), "t.toml:7:7:", "ftp://a", "https://"),
+        (bridge("[[manager]]\nid = \"m\"\nurl = \"http://a\"\npoll = 0"), "t.toml:8:8:", "poll", "86400"),
+        (
+            bridge(&"[[manager]]\nid = \"m\"\nurl = \"http://a\"\n".repeat(2)),
+            "t.toml:9:6:",
+            "named twice",
+            "one [[manager]]",
         ),
         (bridge("[control]\nsocket = \"a\""), "t.toml:6:10:", "relative", "absolute"),
         (bridge("[relay]\nfdb_entries = 1"), "t.toml:6:15:", "`fdb_entries` = 1", "64 to 1048576"),

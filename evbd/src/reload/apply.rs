@@ -8,7 +8,6 @@ use crate::{
     core::{self, Core},
     effect::Effect,
     port::{Port, PortKind, Side},
-    vsidb::VsiDb,
     wiring,
 };
 
@@ -26,14 +25,13 @@ pub(crate) fn apply(core: &mut Core, now: Instant, config: Config) {
         _ => return tracing::error!("another role or uplink needs a restart"),
     };
     core.config = config;
-    core.vsidb = VsiDb::new(core.config.bridge().map_or(&[], |bridge| &bridge.profiles));
     ports(core, now);
     core.know_vms();
     for index in 0..core.ports.len() {
         negotiate(core, now, index);
         core.speak(now, index);
-        permit(core, now, index);
     }
+    core.take_profiles(now);
     if let Some(old) = old {
         arrive(core, now, &old);
     }
@@ -149,19 +147,5 @@ fn negotiate(core: &mut Core, now: Instant, index: usize) {
             evb.reconfigure(core.config.evb_bridge(&bridge));
         }
         _ => {}
-    }
-}
-
-/// Ends the VSIs of a bridge port whose profile is gone or does not allow their VLANs any more.
-fn permit(core: &mut Core, now: Instant, index: usize) {
-    let Some(Side::Bridge { vdp, .. }) = core.ports.get_mut(index).and_then(Port::side) else { return };
-    let permitted = |vsi: &vdp::bridge::VsiView| {
-        let profile = core.vsidb.profile(vsi.manager, vsi.type_id, vsi.version);
-        let vids = || vsi.filter.entries().iter().filter_map(|entry| entry.vid);
-        profile.is_some_and(|profile| vids().all(|vid| profile.vlans.contains(&vid)))
-    };
-    let gone: Vec<_> = vdp.vsis().filter(|vsi| !permitted(vsi)).map(|vsi| vsi.id).collect();
-    for id in gone {
-        vdp.withdraw(now, &id, Cause::TypeWithdrawn);
     }
 }

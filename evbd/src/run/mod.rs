@@ -7,6 +7,7 @@ mod control;
 mod dataplane;
 mod hearing;
 mod limits;
+pub(crate) mod profiles;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -28,6 +29,7 @@ pub(crate) use control::{ControlSockets, HearingRow};
 use dataplane::Fault;
 pub(crate) use dataplane::{Carried, Dataplane};
 pub(crate) use hearing::{Leak, Method, choose};
+use profiles::{News, Profiles, Read};
 
 use crate::{
     api::{About, Request, Server},
@@ -60,6 +62,7 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
     let (frames_in, mut frames) = mpsc::channel(FRAME_QUEUE);
     let (requests_in, mut requests) = mpsc::channel(REQUEST_QUEUE);
     let (events, _) = broadcast::channel(EVENT_QUEUE);
+    let (news_in, mut news) = mpsc::channel(NEWS_QUEUE);
     let about = About {
         name: config.name.clone(),
         role: if config.bridge().is_some() { "bridge" } else { "station" },
@@ -67,6 +70,7 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
     let (journal, found) = Journal::open(config.state.as_deref(), about.role)?;
     let (dataplane, mut faults) = Dataplane::start(&config)?;
     tokio::spawn(server.serve(about, requests_in, events.clone()));
+    let profiles = Profiles::new(news_in, config.state.clone());
     let (seed, start) = (rand::random(), clock.now());
     let recorder = record_to.map(|to| record(to, &text, &config.name, seed, start)).transpose()?;
     let core = RecordedCore::new(Core::new(config, seed, start), recorder, start);
@@ -78,6 +82,7 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
         dataplane,
         journal,
         sockets: ControlSockets::new(frames_in),
+        profiles,
         links,
         watched: BTreeMap::new(),
         clock,
@@ -88,6 +93,8 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
         number: 0,
     };
     daemon.watched = daemon.ports();
+    // Profiles first: what is resumed lives by them.
+    daemon.drain();
     daemon.resume(found);
     let mut sweep = time::interval(SWEEP);
     tracing::info!(control = %daemon.core.config().control_socket.display(), "running");
@@ -117,6 +124,14 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
                 Fault::Worker(cause) => anyhow::bail!("the relay's worker died: {cause}"),
             },
             () = due => daemon.input(Input::Timeout),
+            Some(news) = news.recv() => match news {
+                News::Input(input) => daemon.input(input),
+                News::Files => {
+                    let read = daemon.profiles.reread();
+                    daemon.take(read);
+                    daemon.drain();
+                }
+            },
             Some(request) = requests.recv() => daemon.answer(request),
             _ = sweep.tick() => daemon.sweep(),
         }
@@ -129,6 +144,8 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
 const SWEEP: Duration = Duration::from_secs(10);
 /// Control frames waiting for the core; more are dropped by their reader, as on a busy wire.
 const FRAME_QUEUE: usize = 1024;
+/// What files of profiles and VSI managers say, waiting for the core.
+const NEWS_QUEUE: usize = 16;
 /// Requests of control clients waiting for the core.
 const REQUEST_QUEUE: usize = 64;
 /// Events a slow control client may lag behind before it reads them from the past.
@@ -141,6 +158,7 @@ struct Daemon {
     dataplane: Dataplane,
     journal: Journal,
     sockets: ControlSockets,
+    profiles: Profiles,
     links: LinkWatch,
     /// The ports whose interfaces are watched.
     watched: BTreeMap<PortId, String>,
@@ -228,10 +246,26 @@ impl Daemon {
                 Effect::FollowPorts => self.follow_ports(),
                 Effect::Remember(record) => self.journal.remember(&record),
                 Effect::Forget(key) => self.journal.forget(&key),
+                Effect::FollowProfiles => {
+                    let config = self.core.config().vsidb.clone();
+                    let read = self.profiles.follow(&config);
+                    self.take(read);
+                }
+                Effect::AskManager(manager) => self.profiles.ask(manager),
                 Effect::Event(event) => {
                     self.dataplane.commit();
                     self.publish(&event);
                 }
+            }
+        }
+    }
+
+    /// Tells the core and the people what reading profiles came to; what follows waits for [`Daemon::drain`].
+    fn take(&mut self, read: Vec<Read>) {
+        for read in read {
+            match read {
+                Read::Input(input) => self.core.handle(self.clock.now(), input),
+                Read::Event(event) => self.publish(&event),
             }
         }
     }
