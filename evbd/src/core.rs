@@ -14,6 +14,7 @@ use vdp::{Command, Hints, VsiId, bridge::BridgeConfig, station::StationConfig};
 use crate::{
     announce::local_info,
     config::{BridgePortKind, Config, RoleConfig},
+    dcb,
     dispatch::dispatch,
     edge::EdgeRelay,
     effect::Effect,
@@ -105,6 +106,7 @@ impl Core {
                 self.settle(now, port);
             }
             Input::Resume { records } => state::resume(self, now, records),
+            Input::DcbApplied { port, report } => dcb::applied(self, port.index(), report),
             Input::Timeout => {
                 while let Some(&(at, port)) = self.deadlines.first().filter(|(at, _)| *at <= now) {
                     self.deadlines.remove(&(at, port));
@@ -248,6 +250,7 @@ impl Core {
         if new {
             wiring::announce(port, now);
         }
+        dcb::speak(self, now, index);
     }
 
     /// Has the uplink carry out `command` of a VSI that is known.
@@ -291,11 +294,18 @@ impl Core {
         port.known = true;
         let (was, is) = (port.link.is_up(), link.is_up());
         let absent = link == Link::Absent;
+        let appeared = port.mac().is_none();
         port.link = link;
         self.speak(now, id.index());
+        if appeared {
+            dcb::link_new(self, id.index());
+        }
         let Some(port) = self.ports.get_mut(id.index()) else { return };
         for agent in &mut port.agents {
             agent.handle_link(now, is);
+        }
+        if was && !is {
+            dcb::link_down(port);
         }
         if let Some(edge) = port.edge.as_mut().filter(|_| was != is) {
             edge.ecp.reset(now, first_sequence);

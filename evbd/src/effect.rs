@@ -50,6 +50,15 @@ pub enum Effect {
     FollowProfiles,
     /// Ask a VSI manager for news now: a VSI names a type it has not described.
     AskManager(ManagerId),
+    /// Have the device of a port do what DCBX has come to; answered with [`crate::Input::DcbApplied`].
+    ApplyDcb {
+        /// Which port.
+        port: PortId,
+        /// What.
+        settings: dcbx::Settings,
+        /// Only find out what would be written.
+        dry_run: bool,
+    },
     /// Tell whoever watches.
     Event(Event),
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use hairpin::EdgeMode;
 
-use crate::{config::OnPeerLoss, probe::Proof, vsidb::Source};
+use crate::{config::OnPeerLoss, dcb::DeviceReport, probe::Proof, vsidb::Source};
 
 /// Something worth telling. Field `port` is an interface name.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -109,6 +109,21 @@ pub enum Event {
         command: vdp::Command,
         /// Why it was refused, and what helps.
         error: String,
+    },
+    /// DCBX has come to something else.
+    Dcbx {
+        /// Interface.
+        port: String,
+        /// What is operational, and why.
+        status: Box<dcbx::Status>,
+    },
+    /// A device stands otherwise to what DCBX has come to.
+    DcbApplied {
+        /// Interface.
+        port: String,
+        /// How.
+        #[serde(flatten)]
+        report: DeviceReport,
     },
     /// Something happened to a VSI of this station.
     StationVsi {
@@ -222,6 +237,8 @@ impl Event {
             Self::Reflective { .. } => "reflective",
             Self::VsiOrdered { .. } => "vsi_ordered",
             Self::VsiOrderRefused { .. } => "vsi_order_refused",
+            Self::Dcbx { .. } => "dcbx",
+            Self::DcbApplied { .. } => "dcb_applied",
             Self::StationVsi { .. } => "station_vsi",
             Self::BridgeVsi { .. } => "bridge_vsi",
             Self::Resumed { .. } => "resumed",

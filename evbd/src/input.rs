@@ -7,6 +7,7 @@ use vdp::ManagerId;
 pub use hairpin::PortId;
 
 use crate::{
+    dcb::DeviceReport,
     order::VsiOrder,
     state::Record,
     vsidb::{Profile, Source},
@@ -37,6 +38,13 @@ pub enum Input {
         port: PortId,
         /// The state it now has.
         on: bool,
+    },
+    /// A device was told what DCBX has come to, as [`crate::Effect::ApplyDcb`] asked.
+    DcbApplied {
+        /// Which port.
+        port: PortId,
+        /// What came of it.
+        report: DeviceReport,
     },
     /// Another configuration counts from now on. Its role and, on a station, its uplink are those in force.
     Reload {

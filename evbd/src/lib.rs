@@ -8,6 +8,7 @@ pub mod api;
 pub mod cli;
 pub mod config;
 mod core;
+mod dcb;
 pub mod decode;
 mod describe;
 mod dispatch;
@@ -32,6 +33,7 @@ mod wiring;
 pub use crate::{
     config::{Config, ConfigError},
     core::Core,
+    dcb::{DeviceReport, DeviceState},
     effect::Effect,
     event::Event,
     input::{Input, Link, PortId},

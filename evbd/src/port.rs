@@ -6,6 +6,7 @@ use lldp::{Agent, Scope};
 use serde::Serialize;
 
 use crate::{
+    dcb::Dcb,
     edge::EdgeRelay,
     herald::Herald,
     input::Link,
@@ -47,6 +48,8 @@ pub(crate) struct Port {
     /// Where each agent's LLDPDUs go.
     pub(crate) destinations: Vec<(Scope, MacAddr)>,
     pub(crate) edge: Option<Edge>,
+    /// DCBX, once the interface was seen, if it is on.
+    pub(crate) dcb: Option<Box<Dcb>>,
     pub(crate) ignored: Ignored,
     /// What [`crate::Core`] has this port filed under.
     pub(crate) deadline: Option<Instant>,
@@ -108,6 +111,7 @@ impl Port {
             agents: Vec::new(),
             destinations: Vec::new(),
             edge,
+            dcb: None,
             ignored: Ignored::default(),
             deadline: None,
         }

@@ -12,6 +12,7 @@ use crate::{
     api::Table,
     config::VsiConfig,
     core::Core,
+    dcb,
     decode::digits,
     describe::{describe, remainder},
     port::{Port, Side},
@@ -37,6 +38,7 @@ pub(crate) fn rows(
             let ports = core.ports.iter().filter(|port| !port.is_free());
             ports.map(|port| row(port_row(port, dataplane, hearing(port), stats.remove(&port.id)))).collect()
         }
+        Table::Dcbx => core.ports.iter().flat_map(dcb::rows).collect(),
         Table::Fdb => fdb(core, dataplane),
         Table::Profiles => profiles::profiles(core),
         Table::Managers => profiles::managers(core),

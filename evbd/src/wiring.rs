@@ -7,6 +7,8 @@
 //!                               evb (station) ─ reflective relay on/off ─▶ edge relay ─ probe ─▶ wire ─▶ edge relay
 //!   ecp ─ delivered ─▶ vdp ─ TLVs ─▶ outbox ─ VDPDU, when it is idle ─▶ ecp
 //!   vdp (bridge) ─ query ─▶ VSI type database ─ answer ─▶ vdp ─ install/remove ─▶ data path
+//!   LLDP neighbour ─ DCBX TLVs ─▶ dcbx ─ own DCBX TLVs ─▶ LLDP
+//!                                 dcbx ─ what is operational ─▶ device
 //!   vdp (station) ─ associated/gone ─▶ gate of the VM's port, edge relay, herald ─ announcements ─▶ wire
 //! ```
 
@@ -27,7 +29,7 @@ use vdp::{
 use crate::{
     config::OnPeerLoss,
     core::Core,
-    edge,
+    dcb, edge,
     effect::Effect,
     event::Event,
     order,
@@ -50,6 +52,9 @@ pub(crate) fn settle(core: &mut Core, now: Instant, index: usize) {
 
 /// Passes one output on; false when there was none.
 fn step(core: &mut Core, now: Instant, index: usize) -> bool {
+    if dcb::step(core, now, index) {
+        return true;
+    }
     let Some(port) = core.ports.get_mut(index) else { return false };
     for agent in &mut port.agents {
         let scope = agent.config().scope;
@@ -106,7 +111,9 @@ fn from_lldp(core: &mut Core, index: usize, scope: Scope, output: lldp::Output) 
                 .find(|agent| agent.config().scope == scope)
                 .and_then(|agent| agent.neighbor(subject(&what)?))
                 .and_then(|neighbor| neighbor.info.system_name.as_ref().map(ToString::to_string));
-            if scope == Scope::NearestCustomer {
+            if scope == Scope::NearestBridge {
+                dcb::neighbors(port);
+            } else if scope == Scope::NearestCustomer {
                 customer_neighbors(core, index);
             }
             core.tell(Event::Neighbor { port: interface, scope, system_name, what });

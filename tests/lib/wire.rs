@@ -39,6 +39,8 @@ pub struct Machine {
     pub open: BTreeMap<VsiKey, VsiEntry>,
     /// Ports that reflect.
     pub reflective: BTreeMap<PortId, bool>,
+    /// What devices were told of data center bridging.
+    pub applied: BTreeMap<PortId, dcbx::Settings>,
     /// What the edge relay does.
     pub mode: EdgeMode,
     /// Sends no probe back, whatever it says.
@@ -115,6 +117,7 @@ impl Wire {
             core,
             open: BTreeMap::new(),
             reflective: BTreeMap::new(),
+            applied: BTreeMap::new(),
             mode,
             liar: false,
             sent: Vec::new(),
@@ -190,6 +193,7 @@ impl Wire {
         m.dead = false;
         m.fuse = None;
         m.core = Core::new(m.config.clone(), seed, now);
+        m.applied.clear();
         m.mode = m.core.relay();
         let records: Vec<Record> = m.journal.values().cloned().collect();
         if !records.is_empty() {
@@ -387,6 +391,9 @@ impl Wire {
                 // Whoever plays says when an interface is there.
                 Effect::FollowPorts | Effect::FollowProfiles => {}
                 Effect::AskManager(_) => m.asked += 1,
+                Effect::ApplyDcb { port, settings, .. } => {
+                    m.applied.insert(port, settings);
+                }
                 Effect::Event(event) => m.events.push((self.now, event)),
             }
         }

@@ -3,6 +3,7 @@
 //! Each case runs from a seed; a failure names it, and `EVBD_SEED=n` plays that one again.
 
 mod crowd;
+mod dcb;
 mod kills;
 mod modes;
 mod orders;

@@ -19,6 +19,7 @@ trait Daemon1 {
     fn evb(&self) -> zbus::Result<Vec<Dict>>;
     fn vsi(&self) -> zbus::Result<Vec<Dict>>;
     fn ports(&self) -> zbus::Result<Vec<Dict>>;
+    fn dcbx(&self) -> zbus::Result<Vec<Dict>>;
     fn fdb(&self) -> zbus::Result<Vec<Dict>>;
     fn profiles(&self) -> zbus::Result<Vec<Dict>>;
     fn managers(&self) -> zbus::Result<Vec<Dict>>;
@@ -66,6 +67,7 @@ impl Client {
             Table::Evb => self.proxy.evb().await,
             Table::Vsi => self.proxy.vsi().await,
             Table::Ports => self.proxy.ports().await,
+            Table::Dcbx => self.proxy.dcbx().await,
             Table::Fdb => self.proxy.fdb().await,
             Table::Profiles => self.proxy.profiles().await,
             Table::Managers => self.proxy.managers().await,

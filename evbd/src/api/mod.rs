@@ -35,6 +35,8 @@ pub enum Table {
     Vsi,
     /// Interfaces, relay mode and frame counters.
     Ports,
+    /// DCBX: a row for each feature of each port.
+    Dcbx,
     /// Addresses the relay forwards by.
     Fdb,
     /// VSI types and what they permit.
@@ -52,6 +54,7 @@ impl Table {
             Self::Evb => "evb",
             Self::Vsi => "vsi",
             Self::Ports => "ports",
+            Self::Dcbx => "dcbx",
             Self::Fdb => "fdb",
             Self::Profiles => "profiles",
             Self::Managers => "managers",

@@ -172,6 +172,11 @@ impl Daemon {
         self.rows(Table::Ports).await
     }
 
+    /// DCBX, a row for each feature of each port.
+    async fn dcbx(&self) -> fdo::Result<Vec<Dict>> {
+        self.rows(Table::Dcbx).await
+    }
+
     /// Addresses the relay forwards by, a row each.
     async fn fdb(&self) -> fdo::Result<Vec<Dict>> {
         self.rows(Table::Fdb).await

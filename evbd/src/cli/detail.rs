@@ -14,7 +14,13 @@ use crate::{
 pub(super) fn blocks(table: Table, rows: &[Value]) -> String {
     let block = |row| match table {
         Table::Neighbors => neighbor(row),
-        Table::Evb | Table::Vsi | Table::Ports | Table::Fdb | Table::Profiles | Table::Managers => plain(row),
+        Table::Evb
+        | Table::Vsi
+        | Table::Ports
+        | Table::Dcbx
+        | Table::Fdb
+        | Table::Profiles
+        | Table::Managers => plain(row),
     };
     rows.iter().map(block).collect::<Vec<_>>().join("\n")
 }
@@ -22,7 +28,8 @@ pub(super) fn blocks(table: Table, rows: &[Value]) -> String {
 /// Every field on a line of its own, those of the first two columns in front.
 fn plain(row: &Value) -> String {
     let Some(fields) = row.as_object() else { return cell(row) + "\n" };
-    let title: Vec<_> = ["port", "id", "mac"].iter().filter_map(|name| fields.get(*name)).map(cell).collect();
+    let title: Vec<_> =
+        ["port", "id", "mac", "feature"].iter().filter_map(|name| fields.get(*name)).map(cell).collect();
     let mut text = title.join(" ") + "\n";
     for (name, value) in fields {
         text += &format!("  {name}: {}\n", cell(value));

@@ -81,6 +81,19 @@ const fn columns(table: Table) -> Columns {
             ("LEAK", "leak"),
             ("FAULT", "fault"),
         ],
+        Table::Dcbx => &[
+            ("PORT", "port"),
+            ("DIALECT", "dialect"),
+            ("PEER", "peer"),
+            ("FEATURE", "feature"),
+            ("MODE", "mode"),
+            ("LOCAL", "words.local"),
+            ("REMOTE", "words.remote"),
+            ("CHOSEN", "words.chosen"),
+            ("AGREED", "agreed"),
+            ("BECAUSE", "because"),
+            ("DEVICE", "device.state"),
+        ],
         Table::Fdb => {
             &[("MAC", "mac"), ("VLAN", "vlan"), ("PORT", "port"), ("ORIGIN", "origin"), ("AGE", "age_s")]
         }
@@ -112,6 +125,7 @@ const fn nothing(table: Table) -> &'static str {
         Table::Evb => "ports that negotiate EVB",
         Table::Vsi => "VSIs",
         Table::Ports => "ports",
+        Table::Dcbx => "ports with DCBX",
         Table::Fdb => "addresses",
         Table::Profiles => "profiles",
         Table::Managers => "VSI managers",

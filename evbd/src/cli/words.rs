@@ -52,6 +52,24 @@ pub(super) fn words(event: &Value) -> String {
         },
         "state_lost" => format!("a restart will remember nothing: {}", is("because")),
         "state_kept" => "what changes is remembered again".to_owned(),
+        "dcbx" => format!(
+            "DCBX {} ({}), peer {}; ETS: {}; PFC {}: {}; applications: {}",
+            is("status.dialect"),
+            is("status.evidence"),
+            is("status.peer"),
+            is("status.ets.because"),
+            is("status.pfc.chosen"),
+            is("status.pfc.because"),
+            is("status.applications.because"),
+        ),
+        "dcb_applied" => {
+            let note = pick(event, "note");
+            let note = if note.is_null() { String::new() } else { format!(" ({})", cell(note)) };
+            let changes = is("changes").replace("- ", "");
+            format!("DCB of the device {}{note} {changes}", is("state").replace('_', " "))
+                .trim_end()
+                .to_owned()
+        }
         "port_failed" => format!("port failed: {}", is("error")),
         "reloaded" => format!("configuration read again: {}", is("changes")),
         "reload_refused" => format!("configuration refused, nothing changed: {}", is("error")),

@@ -13,7 +13,7 @@ use vdp::Timing;
 
 use super::{
     BridgeConfig, BridgePort, BridgePortKind, Config, Fallback, Fault, OnPeerLoss, RelayConfig, RoleConfig,
-    StationConfig, StationMode, agents, carrier, schema, vsi, vsidb,
+    StationConfig, StationMode, agents, carrier, dcb, schema, vsi, vsidb,
 };
 
 /// Turns the file into a configuration.
@@ -27,6 +27,7 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
         return fault(relay.span(), "`evb.relay` is called `evb.mode`", MODES);
     }
     let lldp = agents::agents(&file.lldp, &file.ports)?;
+    let dcbx = dcb::dcbx(&file.dcbx, &file.ports, &lldp)?;
     let relay = relay(file.relay)?;
     let control_socket = control_socket(file.control)?;
     let name = file.name.unwrap_or_else(host_name);
@@ -81,6 +82,7 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
         control_socket,
         state,
         lldp,
+        dcbx,
         proposal,
         groups,
         max_vsis,

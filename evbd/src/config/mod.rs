@@ -6,6 +6,7 @@
 mod agents;
 mod carrier;
 mod check;
+mod dcb;
 mod schema;
 pub mod tlvs;
 mod vsi;
@@ -27,6 +28,7 @@ pub(crate) use self::check::interface_name;
 pub use self::{
     agents::AgentSettings,
     carrier::{CarrierConfig, Choice},
+    dcb::{Apply, DcbxConfig},
     tlvs::Tlvs,
     vsi::{FilterKeys, VsiConfig},
     vsidb::{ManagerConfig, VsiDbConfig},
@@ -43,6 +45,8 @@ pub struct Config {
     pub state: Option<PathBuf>,
     /// The LLDP agents of each port by its interface, one for each of [`lldp::Scope::ALL`] in that order.
     pub lldp: BTreeMap<String, Vec<AgentSettings>>,
+    /// DCBX of the ports that have it on, by interface.
+    pub dcbx: BTreeMap<String, DcbxConfig>,
     /// R, RTE, RWD and RKA as proposed to the peer of every EVB port [Q 40.4].
     pub proposal: vdp::Timing,
     /// Whether filters may name groups, if the peer agrees.

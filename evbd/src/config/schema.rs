@@ -14,6 +14,7 @@ use super::{
     Fallback, OnPeerLoss, StationMode,
     agents::LldpKeys,
     carrier::{Choice, Workers},
+    dcb::DcbxKeys,
     vsi::FilterKeys,
     vsidb::{ManagerKeys, VsiDbKeys},
 };
@@ -29,6 +30,8 @@ pub(super) struct File {
     pub(super) state: Option<State>,
     #[serde(default)]
     pub(super) lldp: LldpKeys,
+    #[serde(default)]
+    pub(super) dcbx: DcbxKeys,
     #[serde(default)]
     pub(super) evb: Option<Spanned<Evb>>,
     #[serde(default)]
@@ -110,6 +113,8 @@ pub(super) struct Port {
     pub(super) carrier: Option<Choice>,
     #[serde(default)]
     pub(super) lldp: LldpKeys,
+    #[serde(default)]
+    pub(super) dcbx: DcbxKeys,
 }
 
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq)]

@@ -402,3 +402,44 @@ fn mistakes_in_what_is_said_are_found_where_they_are() {
     let (error, _) = rejected(&format!("{port}tx_hold = 5\n[lldp]\ntx_hold = 99\n"));
     assert!(error.starts_with("t.toml:8:11:"), "{error}");
 }
+
+#[test]
+fn dcbx_of_each_port() {
+    let file = |general: &str, port: &str| {
+        format!("role = \"station\"\n{general}\n[[port]]\ninterface = \"u\"\nkind = \"uplink\"\n{port}\n")
+    };
+    let parsed = |general: &str, port: &str| Config::parse("t.toml", &file(general, port)).unwrap().dcbx;
+    assert!(parsed("[dcbx]\ndialect = \"cee\"", "").is_empty(), "off until a feature has a mode");
+    let general = "[dcbx.pfc]\nmode = \"willing\"\npriorities = [3]\n[dcbx.ets]\nbandwidth = [60, 40]\n\
+                   classes = [0, 0, 0, 1, 1, 0, 0, 2]";
+    let port = &parsed(general, "[port.dcbx]\napply = \"dry_run\"\n[port.dcbx.pfc]\npriorities = [4]")["u"];
+    assert_eq!((port.apply, port.config.pfc.mode), (Apply::DryRun, dcbx::Mode::Willing));
+    assert_eq!(port.config.pfc.enabled, dcbx::PrioritySet(0x10));
+    let shown = port.config.ets.table.to_string();
+    assert!(shown.contains("class 1 ETS 40 % (priorities 3,4), class 2 strict (priorities 7)"), "{shown}");
+
+    for (general, said, hint) in [
+        (
+            "[dcbx.ets]\nbandwidth = [60, 30]",
+            "t.toml:3:13: the bandwidths of the ETS classes sum to 90 %",
+            "",
+        ),
+        (
+            "[dcbx.ets]\nclasses = [0, 1]",
+            "t.toml:3:11: `ets.classes` is not the traffic class",
+            "eight numbers",
+        ),
+        ("[dcbx.ets]\nclasses = [0, 9, 0, 0, 0, 0, 0, 0]", "priority 1 is in traffic class 9", ""),
+        ("[dcbx.ets]\nmax_classes = 9", "t.toml:3:15: `max_classes` = 9 is out of range", "1 to 8"),
+        ("[dcbx.pfc]\ncapability = 1\npriorities = [3, 4]", "t.toml:4:14: PFC on 2 priorities", ""),
+        ("[dcbx.pfc]\ncapability = 15", "`capability` = 15 is out of range", "0 to 8"),
+        (
+            "[dcbx.pfc]\nmode = \"willing\"\n[lldp.nearest_bridge]\nadmin = \"tx\"",
+            "DCBX on port `u`, whose LLDP agent `nearest_bridge` does not",
+            "rx_tx",
+        ),
+    ] {
+        let (what, allowed) = rejected(&file(general, ""));
+        assert!(what.contains(said) && allowed.contains(hint), "{what} / {allowed}");
+    }
+}

@@ -1,4 +1,5 @@
 //! What the kernel tells and does, through netlink.
 
+pub(crate) mod dcbnl;
 pub(crate) mod inspect;
 pub(crate) mod links;

@@ -5,6 +5,7 @@
 
 mod control;
 mod dataplane;
+mod devices;
 mod hearing;
 mod limits;
 pub(crate) mod profiles;
@@ -28,6 +29,7 @@ use tokio::{
 pub(crate) use control::{ControlSockets, HearingRow};
 use dataplane::Fault;
 pub(crate) use dataplane::{Carried, Dataplane};
+use devices::Devices;
 pub(crate) use hearing::{Leak, Method, choose};
 use profiles::{News, Profiles, Read};
 
@@ -60,6 +62,7 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
     let server = Server::bind(&config.control_socket)?;
     let clock = Clock::start();
     let (frames_in, mut frames) = mpsc::channel(FRAME_QUEUE);
+    let (reports_in, mut reports) = mpsc::channel(REQUEST_QUEUE);
     let (requests_in, mut requests) = mpsc::channel(REQUEST_QUEUE);
     let (events, _) = broadcast::channel(EVENT_QUEUE);
     let (news_in, mut news) = mpsc::channel(NEWS_QUEUE);
@@ -83,6 +86,7 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
         journal,
         sockets: ControlSockets::new(frames_in),
         profiles,
+        devices: Devices::start(reports_in)?,
         links,
         watched: BTreeMap::new(),
         clock,
@@ -115,6 +119,7 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
                 daemon.drain();
             }
             Some((port, frame)) = frames.recv() => daemon.input(Input::Frame { port, frame }),
+            Some((port, report)) = reports.recv() => daemon.input(Input::DcbApplied { port, report }),
             Some(fault) = faults.recv() => match fault {
                 Fault::Port(port, error) => {
                     if let Some(interface) = daemon.fault(port, error) {
@@ -159,6 +164,7 @@ struct Daemon {
     journal: Journal,
     sockets: ControlSockets,
     profiles: Profiles,
+    devices: Devices,
     links: LinkWatch,
     /// The ports whose interfaces are watched.
     watched: BTreeMap<PortId, String>,
@@ -243,6 +249,12 @@ impl Daemon {
                     self.dataplane.open_vsi(key, entry).unwrap_or_else(|error| refused(&error));
                 }
                 Effect::CloseVsi { key } => self.dataplane.close_vsi(key),
+                Effect::ApplyDcb { port, settings, dry_run } => {
+                    let name = self.core.ports().find(|(id, _, _)| *id == port).map(|(_, name, _)| name);
+                    if let Some(name) = name {
+                        self.devices.apply(port, name, settings, dry_run);
+                    }
+                }
                 Effect::FollowPorts => self.follow_ports(),
                 Effect::Remember(record) => self.journal.remember(&record),
                 Effect::Forget(key) => self.journal.forget(&key),

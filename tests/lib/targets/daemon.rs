@@ -268,7 +268,7 @@ impl Daemon {
                 }
                 Effect::CloseVsi { key } => drop(self.control.close_vsi(key).unwrap()),
                 Effect::FollowPorts => self.ports(),
-                Effect::FollowProfiles | Effect::AskManager(_) => {}
+                Effect::FollowProfiles | Effect::AskManager(_) | Effect::ApplyDcb { .. } => {}
                 Effect::Event(event) => {
                     serde_json::to_string(&event).unwrap();
                     if let Event::Evb { port, status } = event {
