@@ -4,6 +4,7 @@ mod evb;
 mod hearing;
 mod links;
 mod lldp;
+mod managers;
 mod operator;
 mod protocols;
 
