@@ -2,6 +2,7 @@
 
 mod evb;
 mod hearing;
+mod kills;
 mod links;
 mod lldp;
 mod managers;
