@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use ether::{Instant, MacAddr};
+use ether::Instant;
 use hairpin::{EdgeMode, PortId, VsiKey};
 use lldp::Agent;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -21,10 +21,11 @@ use crate::{
     event::Event,
     herald::Herald,
     input::{Input, Link},
+    leave,
     order::{self, Vm, Vms},
     port::{Edge, Port, PortKind, Side},
     reload,
-    state::{self, Record},
+    state::{self, Chassis, Record},
     vsidb::{self, VsiDb},
     wiring,
 };
@@ -39,8 +40,8 @@ pub struct Core {
     /// Rows given to VSIs whose gate was opened.
     pub(crate) keys: BTreeMap<(PortId, VsiId), VsiKey>,
     next_key: u32,
-    /// One chassis, however many ports: the address of the first interface seen.
-    chassis: Option<MacAddr>,
+    /// One chassis, however many ports: the address of the first interface seen that speaks, then and after a restart.
+    pub(crate) chassis: Option<Chassis>,
     deadlines: BTreeSet<(Instant, PortId)>,
     random: StdRng,
 }
@@ -105,6 +106,8 @@ impl Core {
                 }
                 self.settle(now, port);
             }
+            Input::Deassociate => leave::deassociate(self, now),
+            Input::Goodbye => leave::goodbye(self, now),
             Input::Resume { records } => state::resume(self, now, records),
             Input::DcbApplied { port, report } => dcb::applied(self, port.index(), report),
             Input::Timeout => {
@@ -232,8 +235,15 @@ impl Core {
     /// Makes the agents of the port at `index`, or tells those it has how they work and what they say now.
     pub(crate) fn speak(&mut self, now: Instant, index: usize) {
         let Some(port) = self.ports.get_mut(index) else { return };
-        let Some(mac) = port.mac() else { return };
-        let chassis = *self.chassis.get_or_insert(mac);
+        let (Some(mac), true) = (port.mac(), port.kind.speaks()) else { return };
+        let Some(chassis) = self.chassis.as_ref().filter(|chassis| !chassis.is_another(port)) else {
+            let record = Record::Chassis { port: port.interface.clone(), mac };
+            self.chassis = Some(Chassis { interface: port.interface.clone(), mac, remembered: false });
+            self.effects.push_back(Effect::Remember(record));
+            // Also those that have said another name already.
+            return (0..self.ports.len()).for_each(|index| self.speak(now, index));
+        };
+        let chassis = chassis.mac;
         let settings = self.config.lldp.get(&port.interface).map_or(&[][..], Vec::as_slice);
         let new = port.agents.is_empty();
         for (place, settings) in settings.iter().enumerate() {
@@ -253,8 +263,11 @@ impl Core {
         dcb::speak(self, now, index);
     }
 
-    /// Has the uplink carry out `command` of a VSI that is known.
+    /// Has the uplink carry out `command` of a VSI that is known, unless this station takes leave.
     pub(crate) fn command(&mut self, now: Instant, id: &VsiId, command: Command) {
+        if leave::is_leaving(self) {
+            return;
+        }
         let Some(vm) = self.vms.get(id) else { return };
         let request = order::request(&vm.config, command, vm.hints);
         let uplink = self.uplink();
@@ -398,6 +411,7 @@ fn edge(config: &Config, kind: PortKind, random: &mut StdRng, now: Instant) -> O
         status: None,
         local_tlv: None,
         neighbors: 0,
+        leaving: false,
         agreed: None,
         presumed: None,
     })

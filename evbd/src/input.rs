@@ -76,6 +76,10 @@ pub enum Input {
         /// Each key once.
         records: Vec<Record>,
     },
+    /// The daemon is to end for good: all VSIs are de-associated, and no more are taken.
+    Deassociate,
+    /// The daemon ends for good: LLDP neighbours are told so.
+    Goodbye,
     /// A deadline of [`crate::Core::poll_timeout`] has come.
     Timeout,
 }

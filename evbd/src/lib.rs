@@ -18,6 +18,7 @@ mod event;
 mod herald;
 mod input;
 mod kernel;
+mod leave;
 mod order;
 mod port;
 mod probe;

@@ -16,6 +16,7 @@ use crate::{
     core::Core,
     effect::Effect,
     event::Event,
+    leave,
     port::{Port, PortKind, Side},
     wiring,
 };
@@ -73,6 +74,8 @@ pub(crate) enum OrderError {
     Passthru(String),
     #[error(transparent)]
     Command(#[from] CommandError),
+    #[error("the daemon is about to end, and de-associates every VSI")]
+    Leaving,
     #[error("no port is free: there are 65536")]
     NoPort,
 }
@@ -116,6 +119,9 @@ pub(crate) fn carry_out(core: &mut Core, now: Instant, order: VsiOrder) {
 
 /// The VSI and the place of the uplink.
 fn command_station(core: &mut Core, now: Instant, order: VsiOrder) -> Result<(VsiId, usize), OrderError> {
+    if leave::is_leaving(core) {
+        return Err(OrderError::Leaving);
+    }
     let uplink = core.uplink().ok_or(OrderError::NoPort)?;
     let (config, given) = match order.vsi {
         Which::Given(config) => {

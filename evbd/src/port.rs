@@ -66,6 +66,8 @@ pub(crate) struct Edge {
     pub(crate) local_tlv: Option<bytes::Bytes>,
     /// Customer-bridge neighbours heard; an EVB link has one.
     pub(crate) neighbors: usize,
+    /// No VSI is taken any more.
+    pub(crate) leaving: bool,
     /// What is remembered of the agreement with the station.
     pub(crate) agreed: Option<Agreed>,
     /// That agreement is from before a restart: it is believed until then, or until the station is heard.

@@ -11,7 +11,7 @@ pub(crate) mod journal;
 
 use std::fmt;
 
-use ether::Instant;
+use ether::{Instant, MacAddr};
 use serde::{Deserialize, Serialize};
 use vdp::{Command, Timing, VsiId, bridge, station, station::VsiRequest};
 
@@ -46,6 +46,13 @@ pub enum Record {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         given: Option<VsiConfig>,
     },
+    /// What LLDP calls this host.
+    Chassis {
+        /// Interface whose address it was.
+        port: String,
+        /// The address.
+        mac: MacAddr,
+    },
     /// What a bridge and the station on a port have agreed on.
     Agreed {
         /// Interface the station is on.
@@ -53,6 +60,24 @@ pub enum Record {
         /// What.
         agreed: Agreed,
     },
+}
+
+/// What LLDP calls this host: were it another after a restart, the peer would see two.
+#[derive(Clone, Debug)]
+pub(crate) struct Chassis {
+    /// The interface whose address it was.
+    pub(crate) interface: String,
+    pub(crate) mac: MacAddr,
+    /// It is from before a restart.
+    pub(crate) remembered: bool,
+}
+
+impl Chassis {
+    /// Whether this is remembered of another host: `port` is the same interface with another address. A disk may have
+    /// been copied.
+    pub(crate) fn is_another(&self, port: &Port) -> bool {
+        self.remembered && self.interface == port.interface && port.mac() != Some(self.mac)
+    }
 }
 
 /// What EVB has come to on a port of a bridge.
@@ -78,7 +103,10 @@ impl Record {
     #[must_use]
     pub fn port(&self) -> &str {
         match self {
-            Self::Granted { port, .. } | Self::Wanted { port, .. } | Self::Agreed { port, .. } => port,
+            Self::Granted { port, .. }
+            | Self::Wanted { port, .. }
+            | Self::Agreed { port, .. }
+            | Self::Chassis { port, .. } => port,
         }
     }
 
@@ -89,6 +117,8 @@ impl Record {
             Self::Granted { held, .. } => Some(held.id),
             Self::Wanted { held, .. } => Some(held.request.id),
             Self::Agreed { .. } => None,
+            // There is one, and no interface has a name with a blank.
+            Self::Chassis { .. } => return RecordKey { port: "the chassis".to_owned(), vsi: None },
         };
         RecordKey { port: self.port().to_owned(), vsi }
     }
@@ -110,6 +140,10 @@ impl fmt::Display for RecordKey {
 pub(crate) fn resume(core: &mut Core, now: Instant, records: Vec<Record>) {
     let (mut vsis, mut agreements) = (Vec::new(), Vec::new());
     for record in records {
+        if let Record::Chassis { port, mac } = record {
+            core.chassis = Some(Chassis { interface: port, mac, remembered: true });
+            continue;
+        }
         let key = record.key();
         let place = core.ports.iter().position(|port| !port.is_free() && port.interface == key.port);
         match (place.and_then(|index| core.side_at(index)), record) {
@@ -148,7 +182,9 @@ pub(crate) fn resume(core: &mut Core, now: Instant, records: Vec<Record>) {
 
 /// All that is to be remembered now, for a journal that lost it.
 pub(crate) fn records(core: &Core) -> Vec<Record> {
-    core.ports.iter().filter(|port| !port.is_free()).flat_map(|port| of_port(core, port)).collect()
+    let chassis = core.chassis.iter().map(|c| Record::Chassis { port: c.interface.clone(), mac: c.mac });
+    let ports = core.ports.iter().filter(|port| !port.is_free());
+    chassis.chain(ports.flat_map(|port| of_port(core, port))).collect()
 }
 
 fn of_port(core: &Core, port: &Port) -> Vec<Record> {

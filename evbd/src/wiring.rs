@@ -233,7 +233,7 @@ pub(crate) fn offer_readiness(edge: &mut Edge, now: Instant, up: bool) {
     let agreed = edge.presumed.is_some() || edge.status.as_ref().is_some_and(Status::is_agreed);
     match &mut edge.side {
         Side::Station { vdp, .. } => vdp.set_ready(now, up && agreed),
-        Side::Bridge { vdp, .. } => vdp.set_ready(up && agreed),
+        Side::Bridge { vdp, .. } => vdp.set_ready(up && agreed && !edge.leaving),
     }
 }
 

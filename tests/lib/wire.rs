@@ -199,8 +199,10 @@ impl Wire {
         if !records.is_empty() {
             self.input(machine, Input::Resume { records });
         }
-        let ports: Vec<_> =
+        let mut ports: Vec<_> =
             self.machines[machine].core.ports().map(|(port, name, _)| (port, gone.contains(&name))).collect();
+        // The kernel tells of them in any order.
+        ports.sort_by_cached_key(|_| self.random.random::<u32>());
         for (port, gone) in ports {
             if gone {
                 self.input(machine, Input::Link { port, link: Link::Absent });
@@ -208,6 +210,11 @@ impl Wire {
                 self.link_as_plugged(machine, port);
             }
         }
+    }
+
+    /// Puts a record into the journal of a machine that was killed.
+    pub fn remember(&mut self, machine: usize, record: Record) {
+        self.machines[machine].journal.insert(record.key(), record);
     }
 
     /// Gives a machine that was killed another configuration to start with.
@@ -230,6 +237,11 @@ impl Wire {
         for port in after.into_iter().filter(|port| !before.contains(port)) {
             self.link(machine, port, true);
         }
+    }
+
+    /// Has a machine de-associate everything, as before it ends for good.
+    pub fn deassociate(&mut self, machine: usize) {
+        self.input(machine, Input::Deassociate);
     }
 
     /// Pulls or plugs a cable; both ends notice.

@@ -180,9 +180,49 @@ async fn two_daemons_do_not_share_a_state_directory() {
     let text = std::fs::read_to_string(bridge.file("evbd.toml")).unwrap();
     let other = bridge.file("other.toml");
     std::fs::write(&other, text.replace("evbd.sock", "other.sock")).unwrap();
-    let said = bridge.attempt(
-        &evbd_program!().display().to_string(),
-        &["run", "--config", &other.display().to_string()],
-    );
+    let said = bridge
+        .attempt(&evbd_program!().display().to_string(), &["run", "--config", &other.display().to_string()]);
     assert!(said.contains("another evbd keeps its state in"), "{said}");
+}
+
+/// `evbd stop` leaves VSIs as they are, `evbd stop --deassociate` ends them, and says what it could not.
+#[tokio::test]
+async fn a_stop_leaves_vsis_or_takes_them_along() {
+    let (mut station, mut bridge) = (Netns::new("station"), Netns::new("bridge"));
+    wire(&station, "s0", &bridge, "b0");
+    let _guests = (guest(&station, "vm1", 1), guest(&station, "vm2", 2));
+    let (_, peer) = bridge.evbd(evbd_program!(), &bridge_config()).await;
+    let stop = |host: &Netns, more: &[&str]| {
+        let socket = host.file("evbd.sock").display().to_string();
+        let mut command = host.command(evbd_program!());
+        let output = command.args(["stop", "--json", "--socket", &socket]).args(more).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let rows: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{output:?}"));
+        (output.status.success(), rows["vsis"].as_array().unwrap().clone(), output)
+    };
+    let (place, evbd) = station.evbd(evbd_program!(), &station_config()).await;
+    open(&evbd, 2).await;
+    let (ok, rows, _) = stop(&station, &[]);
+    assert!(ok && rows.is_empty());
+    let deadline = Instant::now() + PATIENCE;
+    while station.runs(place) {
+        assert!(Instant::now() < deadline, "it does not end");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    open(&peer, 2).await;
+
+    let (_, evbd) = station.evbd(evbd_program!(), &station_config()).await;
+    open(&evbd, 2).await;
+    let (ok, rows, _) = stop(&station, &["--deassociate"]);
+    assert!(ok && rows.len() == 2 && rows.iter().all(|row| row["deassociated"] == true), "{rows:?}");
+    assert!(peer.show(Table::Vsi).await.unwrap().is_empty());
+    assert!(peer.show(Table::Neighbors).await.unwrap().is_empty(), "the station took leave");
+
+    // The bridge is not there to answer.
+    let (_, evbd) = station.evbd(evbd_program!(), &station_config()).await;
+    open(&evbd, 2).await;
+    drop(bridge);
+    let (ok, rows, output) = stop(&station, &["--deassociate", "--timeout", "1"]);
+    assert!(!ok && rows.iter().any(|row| row["deassociated"] == false), "{rows:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("did not confirm in 1 s"), "{output:?}");
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use evb_tests::wire::{Faults, Wire};
-use evbd::Event;
+use evbd::{Event, Record};
 use hairpin::EdgeMode;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use vdp::station::StationEvent;
@@ -75,6 +75,11 @@ fn ten_thousand_kills() {
             assert!(kept.is_empty(), "remembered for ever: {kept:?}");
         }
     });
+}
+
+/// The keys of what the bridge remembers.
+fn remembered(wire: &Wire) -> Vec<String> {
+    wire.get(BRIDGE).journal.keys().map(ToString::to_string).collect()
 }
 
 /// Each VSI is there once.
@@ -194,7 +199,8 @@ fn what_changed_while_a_side_was_down_is_asked_for_anew() {
     wire.kill(BRIDGE);
     wire.configure(BRIDGE, &bridge_with(["other"], ""));
     wire.start(BRIDGE);
-    assert!(wire.get(BRIDGE).open.is_empty() && wire.get(BRIDGE).journal.is_empty());
+    assert!(wire.get(BRIDGE).open.is_empty());
+    assert_eq!(remembered(&wire), ["the chassis"]);
 }
 
 /// A restarted bridge reflects on what it remembers only until it hears the station, or does not.
@@ -209,7 +215,7 @@ fn reflection_is_presumed_no_longer_than_a_keep_alive() {
     assert!(wire.get(BRIDGE).reflects("down"));
     wire.run_for(KEEP_ALIVE);
     assert!(!wire.get(BRIDGE).reflects("down") && wire.get(BRIDGE).open.is_empty());
-    assert!(wire.get(BRIDGE).journal.is_empty(), "{:?}", wire.get(BRIDGE).journal);
+    assert_eq!(remembered(&wire), ["the chassis"]);
     // Another configuration forbids it.
     let (mut wire, _) = joined(15, &station(1, "veb"), &bridge(true), Faults::NONE);
     let limit = wire.now() + Duration::from_secs(10);
@@ -220,4 +226,65 @@ fn reflection_is_presumed_no_longer_than_a_keep_alive() {
     assert!(!wire.get(BRIDGE).reflects("down"));
     let limit = wire.now() + Duration::from_secs(5);
     assert!(wire.run_until(limit, |w| w.get(STATION).mode == EdgeMode::Veb));
+}
+
+/// Asked to, a side lets go of all at once, and takes nothing until it is gone.
+#[test]
+fn what_is_de_associated_before_a_stop_is_gone_on_both_sides() {
+    for side in [STATION, BRIDGE] {
+        let (mut wire, _) = pair(16, 3, Faults::NONE);
+        let limit = wire.now() + Duration::from_secs(10);
+        assert!(wire.run_until(limit, |w| agreed(w, 3)));
+        wire.deassociate(side);
+        let limit = wire.now() + Duration::from_secs(1);
+        let gone = |w: &Wire| w.get(STATION).open.is_empty() && w.get(BRIDGE).open.is_empty();
+        assert!(wire.run_until(limit, gone), "side {side}");
+        wire.run_for(Duration::from_secs(120));
+        assert!(gone(&wire), "side {side}");
+        let vsis = wire.get(side).journal.keys().filter(|key| key.vsi.is_some()).count();
+        assert_eq!(vsis, 0);
+        // Restarted, and again before it has heard anybody.
+        wire.kill(side);
+        wire.start(side);
+        let limit = wire.now() + Duration::from_secs(120);
+        assert!(wire.run_until(limit, |w| agreed(w, 3)), "side {side}");
+        wire.kill(side);
+        wire.start(side);
+        wire.deassociate(side);
+        let limit = wire.now() + Duration::from_secs(5);
+        assert!(wire.run_until(limit, gone), "side {side}");
+        // Started again it is as at the first start.
+        wire.kill(side);
+        wire.start(side);
+        let limit = wire.now() + Duration::from_secs(120);
+        assert!(wire.run_until(limit, |w| agreed(w, 3)), "side {side}");
+    }
+}
+
+/// In whatever order its interfaces are found, a host is the same neighbour after a restart; a copy of it is another.
+#[test]
+fn a_host_is_called_the_same_after_a_restart() {
+    let (mut wire, _) = joined(17, &station(1, "veb"), &bridge_with(["other", "down"], ""), Faults::NONE);
+    for _ in 0..20 {
+        let limit = wire.now() + Duration::from_secs(60);
+        assert!(wire.run_until(limit, |w| agreed(w, 1)));
+        for side in [STATION, BRIDGE] {
+            wire.kill(side);
+            wire.start(side);
+            wire.run_for(Duration::from_secs(5));
+        }
+    }
+    let several = |event: &&(_, Event)| matches!(event.1, Event::EvbNotPointToPoint { .. });
+    assert_eq!(wire.get(STATION).events.iter().filter(several).count(), 0);
+    let journal = wire.get(BRIDGE).journal.clone();
+    wire.kill(BRIDGE);
+    wire.remember(BRIDGE, Record::Chassis { port: "down".to_owned(), mac: mac(9) });
+    wire.start(BRIDGE);
+    assert!(
+        wire.get(BRIDGE)
+            .journal
+            .values()
+            .all(|r| !matches!(r, Record::Chassis { mac: m, .. } if *m == mac(9)))
+    );
+    assert!(journal.values().any(|r| matches!(r, Record::Chassis { .. })));
 }

@@ -25,6 +25,7 @@ trait Daemon1 {
     fn managers(&self) -> zbus::Result<Vec<Dict>>;
     fn events(&self, after: u64) -> zbus::Result<Vec<Dict>>;
     fn reload(&self) -> zbus::Result<Vec<Dict>>;
+    fn stop(&self, deassociate: bool, timeout: u32) -> zbus::Result<Vec<Dict>>;
     fn order_vsi(&self, order: Dict) -> zbus::Result<Dict>;
     #[zbus(signal)]
     fn event(&self, event: Dict) -> zbus::Result<()>;
@@ -98,6 +99,16 @@ impl Client {
             Err(zbus::Error::MethodError(_, Some(why), _)) => anyhow::bail!(why),
             Err(error) => Err(error).context("the order could not be given"),
         }
+    }
+
+    /// Ends the daemon; with `deassociate`, every VSI is de-associated first, which may take so many seconds. A row for
+    /// each of these VSIs.
+    ///
+    /// # Errors
+    /// When the daemon ends without an answer.
+    pub async fn stop(&self, deassociate: bool, timeout: u32) -> anyhow::Result<Vec<Value>> {
+        let rows = self.proxy.stop(deassociate, timeout).await.context("the daemon gives no answer")?;
+        Ok(rows.into_iter().map(from_dict).collect())
     }
 
     /// Every event from the first one remembered on, in order and without gaps as far as the daemon remembers.

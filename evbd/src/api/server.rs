@@ -27,6 +27,8 @@ pub(crate) enum Request {
     Reload { reply: oneshot::Sender<Result<Vec<serde_json::Value>, String>> },
     /// Have an order for a VSI carried out; the event that says so, or why it is refused.
     Vsi { order: Box<VsiOrder>, reply: oneshot::Sender<Result<serde_json::Value, String>> },
+    /// End; with `patience`, de-associate every VSI first, for so long. The rows of these VSIs.
+    Stop { patience: Option<std::time::Duration>, reply: oneshot::Sender<Vec<serde_json::Value>> },
     /// Remembered events with a number above `after`.
     Events { after: u64, reply: oneshot::Sender<Vec<serde_json::Value>> },
 }
@@ -213,6 +215,14 @@ impl Daemon {
             .map_err(|error| fdo::Error::InvalidArgs(error.to_string()))?;
         let order = Box::new(order);
         self.ask(|reply| Request::Vsi { order, reply }).await?.map(to_dict).map_err(fdo::Error::Failed)
+    }
+
+    /// Ends the daemon. With `deassociate`, every VSI is de-associated first, which may take `timeout` seconds: a row
+    /// for each, `deassociated` once the other end has said so.
+    async fn stop(&self, deassociate: bool, timeout: u32) -> fdo::Result<Vec<Dict>> {
+        let patience = deassociate.then(|| std::time::Duration::from_secs(timeout.into()));
+        let rows = self.ask(|reply| Request::Stop { patience, reply }).await?;
+        Ok(rows.into_iter().map(to_dict).collect())
     }
 
     /// An event, with its `number` and `event` name.

@@ -8,6 +8,7 @@ pub mod lab;
 mod reload;
 mod replay;
 mod show;
+mod stop;
 mod vsi;
 mod watch;
 mod words;
@@ -37,6 +38,7 @@ enum Command {
     /// Check a configuration file and say what is wrong with it.
     Check(ConfigFile),
     Reload(reload::Reload),
+    Stop(stop::Stop),
     /// Show what a running daemon knows.
     Show(Show),
     Vsi(vsi::Vsi),
@@ -114,6 +116,7 @@ pub fn main() -> ExitCode {
             }
             Err(error) => reject(&error),
         },
+        Command::Stop(stop) => finish(block_on(stop.run())),
         Command::Reload(reload) => finish(block_on(reload.run())),
         Command::Show(show) => finish(block_on(show::show(show.table, show.json, show.detail, &show.socket))),
         Command::Vsi(vsi) => block_on(vsi.run()).unwrap_or_else(|error| finish(Err(error))),

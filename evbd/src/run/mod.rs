@@ -9,6 +9,7 @@ mod devices;
 mod hearing;
 mod limits;
 pub(crate) mod profiles;
+mod stop;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -95,6 +96,7 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
         events,
         past: VecDeque::new(),
         number: 0,
+        stop: None,
     };
     daemon.watched = daemon.ports();
     // Profiles first: what is resumed lives by them.
@@ -140,6 +142,11 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
             Some(request) = requests.recv() => daemon.answer(request),
             _ = sweep.tick() => daemon.sweep(),
         }
+        if daemon.end_stop() {
+            // The answer gets out.
+            time::sleep(FAREWELL).await;
+            break;
+        }
     }
     tracing::info!("stopping; VSIs stay associated, until their keep-alive ends or evbd is back");
     Ok(())
@@ -147,6 +154,8 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
 
 /// Between two looks for addresses that have aged, and attempts to get a state file.
 const SWEEP: Duration = Duration::from_secs(10);
+/// How long a client that stopped the daemon has to take its answer.
+const FAREWELL: Duration = Duration::from_millis(100);
 /// Control frames waiting for the core; more are dropped by their reader, as on a busy wire.
 const FRAME_QUEUE: usize = 1024;
 /// What files of profiles and VSI managers say, waiting for the core.
@@ -175,6 +184,8 @@ struct Daemon {
     events: broadcast::Sender<Value>,
     past: VecDeque<Value>,
     number: u64,
+    /// A client wants the daemon to end.
+    stop: Option<stop::Stop>,
 }
 
 impl Daemon {
@@ -208,7 +219,8 @@ impl Daemon {
 
     /// Until the core's next deadline; for ever if it has none.
     fn sleep(&self) -> impl Future<Output = ()> + use<> {
-        let due = self.core.poll_timeout().map(|at| self.clock.to_tokio(at));
+        let due = self.core.poll_timeout().into_iter().chain(self.stop_due()).min();
+        let due = due.map(|at| self.clock.to_tokio(at));
         async move {
             match due {
                 Some(due) => time::sleep_until(due).await,
@@ -320,6 +332,7 @@ impl Daemon {
             Request::Show { table, reply } => {
                 reply.send(view::rows(table, &self.core, &self.dataplane, &self.sockets, self.clock.now()))
             }
+            Request::Stop { patience, reply } => return self.begin_stop(patience, reply),
             Request::Reload { reply } => return drop(reply.send(self.reload())),
             Request::Vsi { order, reply } => return drop(reply.send(self.order(*order))),
             Request::Events { after, reply } => {
