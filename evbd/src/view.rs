@@ -1,6 +1,9 @@
 //! Rows of the tables the daemon shows. Their field names are the JSON and D-Bus interface ([`crate::api::SCHEMA`]).
 
+mod drops;
 mod profiles;
+mod trace;
+mod why;
 
 use ether::Instant;
 use hairpin::PortId;
@@ -19,6 +22,8 @@ use crate::{
     run::{Carried, ControlSockets, Dataplane, HearingRow},
     wiring::EVB_TLV,
 };
+
+pub(crate) use self::{trace::trace, why::why};
 
 /// The rows of `table` at `now`.
 pub(crate) fn rows(
@@ -42,6 +47,8 @@ pub(crate) fn rows(
         Table::Fdb => fdb(core, dataplane),
         Table::Profiles => profiles::profiles(core),
         Table::Managers => profiles::managers(core),
+        Table::Drops => drops::drops(core, dataplane),
+        Table::Rates => drops::moved(core, dataplane),
     }
 }
 
@@ -335,17 +342,15 @@ struct FdbRow {
 }
 
 fn fdb(core: &Core, dataplane: &Dataplane) -> Vec<Value> {
-    dataplane
-        .fdb()
-        .into_iter()
-        .map(|entry| {
-            row(FdbRow {
-                mac: entry.mac.to_string(),
-                vlan: entry.vid.get(),
-                port: core.interface(entry.port).to_owned(),
-                origin: entry.origin,
-                age_s: entry.age,
-            })
-        })
-        .collect()
+    dataplane.fdb().into_iter().map(|entry| fdb_row(core, entry)).collect()
+}
+
+fn fdb_row(core: &Core, entry: hairpin::FdbEntry) -> Value {
+    row(FdbRow {
+        mac: entry.mac.to_string(),
+        vlan: entry.vid.get(),
+        port: core.interface(entry.port).to_owned(),
+        origin: entry.origin,
+        age_s: entry.age,
+    })
 }

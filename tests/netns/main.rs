@@ -8,6 +8,7 @@ mod lldp;
 mod managers;
 mod operator;
 mod protocols;
+mod why;
 
 use std::{
     path::Path,

@@ -23,6 +23,10 @@ trait Daemon1 {
     fn fdb(&self) -> zbus::Result<Vec<Dict>>;
     fn profiles(&self) -> zbus::Result<Vec<Dict>>;
     fn managers(&self) -> zbus::Result<Vec<Dict>>;
+    fn drops(&self) -> zbus::Result<Vec<Dict>>;
+    fn rates(&self) -> zbus::Result<Vec<Dict>>;
+    fn why(&self, subject: &str) -> zbus::Result<Vec<Dict>>;
+    fn trace(&self, port: &str, frame: &[u8]) -> zbus::Result<Dict>;
     fn events(&self, after: u64) -> zbus::Result<Vec<Dict>>;
     fn reload(&self) -> zbus::Result<Vec<Dict>>;
     fn stop(&self, deassociate: bool, timeout: u32) -> zbus::Result<Vec<Dict>>;
@@ -72,9 +76,35 @@ impl Client {
             Table::Fdb => self.proxy.fdb().await,
             Table::Profiles => self.proxy.profiles().await,
             Table::Managers => self.proxy.managers().await,
+            Table::Drops => self.proxy.drops().await,
+            Table::Rates => self.proxy.rates().await,
         };
         let rows = rows.with_context(|| format!("cannot read {}", table.name()))?;
         Ok(rows.into_iter().map(from_dict).collect())
+    }
+
+    /// Why the frames of a VSI pass or do not; a row for each VSI that `subject`, an identifier, name or address, names.
+    ///
+    /// # Errors
+    /// When no VSI is meant, or the daemon stops meanwhile.
+    pub async fn why(&self, subject: &str) -> anyhow::Result<Vec<Value>> {
+        match self.proxy.why(subject).await {
+            Ok(rows) => Ok(rows.into_iter().map(from_dict).collect()),
+            Err(zbus::Error::MethodError(_, Some(why), _)) => anyhow::bail!(why),
+            Err(error) => Err(error).context("cannot ask"),
+        }
+    }
+
+    /// What the relay would do with `frame`, had it come in on the interface `port` now.
+    ///
+    /// # Errors
+    /// When there is no such port or the frame cannot be read, or the daemon stops meanwhile.
+    pub async fn trace(&self, port: &str, frame: &[u8]) -> anyhow::Result<Value> {
+        match self.proxy.trace(port, frame).await {
+            Ok(row) => Ok(from_dict(row)),
+            Err(zbus::Error::MethodError(_, Some(why), _)) => anyhow::bail!(why),
+            Err(error) => Err(error).context("cannot ask"),
+        }
     }
 
     /// Has the daemon read its configuration again; a row for each difference, with its line as `line`.

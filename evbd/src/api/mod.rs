@@ -43,6 +43,10 @@ pub enum Table {
     Profiles,
     /// VSI managers asked for types.
     Managers,
+    /// The frames dropped last, and why.
+    Drops,
+    /// Frames and octets a second, of ports and VSIs.
+    Rates,
 }
 
 impl Table {
@@ -58,6 +62,8 @@ impl Table {
             Self::Fdb => "fdb",
             Self::Profiles => "profiles",
             Self::Managers => "managers",
+            Self::Drops => "drops",
+            Self::Rates => "rates",
         }
     }
 }

@@ -29,6 +29,10 @@ pub(crate) enum Request {
     Vsi { order: Box<VsiOrder>, reply: oneshot::Sender<Result<serde_json::Value, String>> },
     /// End; with `patience`, de-associate every VSI first, for so long. The rows of these VSIs.
     Stop { patience: Option<std::time::Duration>, reply: oneshot::Sender<Vec<serde_json::Value>> },
+    /// Why the frames of a VSI pass or do not; or why nobody can say.
+    Why { subject: String, reply: oneshot::Sender<Result<Vec<serde_json::Value>, String>> },
+    /// The way of a frame through the relay, or why it has none.
+    Trace { port: String, frame: Vec<u8>, reply: oneshot::Sender<Result<serde_json::Value, String>> },
     /// Remembered events with a number above `after`.
     Events { after: u64, reply: oneshot::Sender<Vec<serde_json::Value>> },
 }
@@ -187,6 +191,30 @@ impl Daemon {
     /// Rows of [`Table::Profiles`].
     async fn profiles(&self) -> fdo::Result<Vec<Dict>> {
         self.rows(Table::Profiles).await
+    }
+
+    /// The frames dropped last, a row each.
+    async fn drops(&self) -> fdo::Result<Vec<Dict>> {
+        self.rows(Table::Drops).await
+    }
+
+    /// What every port and every open VSI has moved, a row each; two of them make a rate.
+    async fn rates(&self) -> fdo::Result<Vec<Dict>> {
+        self.rows(Table::Rates).await
+    }
+
+    /// Why the frames of a VSI pass or do not, a row for each VSI an identifier, name or address names.
+    async fn why(&self, subject: String) -> fdo::Result<Vec<Dict>> {
+        let rows = self.ask(|reply| Request::Why { subject, reply }).await?.map_err(fdo::Error::Failed)?;
+        Ok(rows.into_iter().map(to_dict).collect())
+    }
+
+    /// What the relay would do with a frame, had it come in on a port now.
+    async fn trace(&self, port: String, frame: Vec<u8>) -> fdo::Result<Dict> {
+        self.ask(|reply| Request::Trace { port, frame, reply })
+            .await?
+            .map(to_dict)
+            .map_err(fdo::Error::Failed)
     }
 
     /// Rows of [`Table::Managers`].

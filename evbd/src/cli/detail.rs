@@ -20,7 +20,9 @@ pub(super) fn blocks(table: Table, rows: &[Value]) -> String {
         | Table::Dcbx
         | Table::Fdb
         | Table::Profiles
-        | Table::Managers => plain(row),
+        | Table::Managers
+        | Table::Drops
+        | Table::Rates => plain(row),
     };
     rows.iter().map(block).collect::<Vec<_>>().join("\n")
 }

@@ -9,8 +9,10 @@ mod reload;
 mod replay;
 mod show;
 mod stop;
+mod trace;
 mod vsi;
 mod watch;
+mod why;
 mod words;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -42,6 +44,8 @@ enum Command {
     /// Show what a running daemon knows.
     Show(Show),
     Vsi(vsi::Vsi),
+    Why(why::Why),
+    Trace(trace::Trace),
     Watch(watch::Watch),
     Decode(decode::Decode),
     Replay(replay::Play),
@@ -89,6 +93,9 @@ struct Show {
     /// Print all there is, a block a row; of neighbours every TLV.
     #[arg(long, conflicts_with = "json")]
     detail: bool,
+    /// Look again every so many seconds, until Ctrl-C.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..))]
+    every: Option<u16>,
     /// Control socket of the daemon.
     #[arg(long, value_name = "PATH", env = "EVBD_SOCKET", default_value = DEFAULT_SOCKET)]
     socket: PathBuf,
@@ -118,8 +125,12 @@ pub fn main() -> ExitCode {
         },
         Command::Stop(stop) => finish(block_on(stop.run())),
         Command::Reload(reload) => finish(block_on(reload.run())),
-        Command::Show(show) => finish(block_on(show::show(show.table, show.json, show.detail, &show.socket))),
+        Command::Show(show) => {
+            finish(block_on(show::repeat(show.table, show.json, show.detail, show.every, &show.socket)))
+        }
         Command::Vsi(vsi) => block_on(vsi.run()).unwrap_or_else(|error| finish(Err(error))),
+        Command::Why(why) => finish(block_on(why.run())),
+        Command::Trace(trace) => finish(block_on(trace.run())),
         Command::Watch(watch) => finish(block_on(watch.run())),
         Command::Decode(decode) => finish(block_on(decode.run())),
         Command::Doctor(doctor) => block_on(doctor.run()).unwrap_or_else(|error| finish(Err(error))),

@@ -1,6 +1,6 @@
 //! `evbd show`: the daemon's tables, for eyes or as JSON.
 
-use std::{io::Write, path::Path};
+use std::{io::Write, path::Path, time::Duration};
 
 use comfy_table::{ContentArrangement, Table as Sheet, presets};
 use serde_json::{Value, json};
@@ -10,19 +10,68 @@ use crate::api::{Client, SCHEMA, Table};
 
 /// Prints `table` of the daemon on `socket`.
 pub(super) async fn show(table: Table, as_json: bool, detail: bool, socket: &Path) -> anyhow::Result<()> {
-    let rows = Client::connect(socket).await?.show(table).await?;
-    let text = if as_json {
-        serde_json::to_string_pretty(&json!({ "schema": SCHEMA, table.name(): rows }))?
-    } else if rows.is_empty() {
-        format!("no {}", nothing(table))
-    } else if detail {
-        blocks(table, &rows).trim_end().to_owned()
-    } else {
-        sheet(columns(table), &rows).to_string()
-    };
-    writeln!(std::io::stdout(), "{text}")?;
-    Ok(())
+    repeat(table, as_json, detail, None, socket).await
 }
+
+/// Prints it again every `every` seconds, on a cleared screen unless as JSON; once if that is none.
+pub(super) async fn repeat(
+    table: Table,
+    as_json: bool,
+    detail: bool,
+    every: Option<u16>,
+    socket: &Path,
+) -> anyhow::Result<()> {
+    let client = Client::connect(socket).await?;
+    loop {
+        let rows = rows(&client, table).await?;
+        let text = if as_json {
+            serde_json::to_string_pretty(&json!({ "schema": SCHEMA, table.name(): rows }))?
+        } else if rows.is_empty() {
+            format!("no {}", nothing(table))
+        } else if detail {
+            blocks(table, &rows).trim_end().to_owned()
+        } else {
+            sheet(columns(table), &rows).to_string()
+        };
+        let clear = if every.is_some() && !as_json { CLEAR } else { "" };
+        writeln!(std::io::stdout(), "{clear}{text}")?;
+        let Some(seconds) = every else { return Ok(()) };
+        tokio::time::sleep(Duration::from_secs(seconds.into())).await;
+    }
+}
+
+/// The rows of `table`; of rates, what a second brings.
+async fn rows(client: &Client, table: Table) -> anyhow::Result<Vec<Value>> {
+    let before = client.show(table).await?;
+    if table != Table::Rates {
+        return Ok(before);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    Ok(rates(&before, &client.show(table).await?))
+}
+
+/// What came and went between two looks, per second; of those that are in both.
+fn rates(before: &[Value], after: &[Value]) -> Vec<Value> {
+    let same = |a: &Value, b: &Value| ["port", "vsi"].iter().all(|field| pick(a, field) == pick(b, field));
+    let rate = |new: &Value| {
+        let old = before.iter().find(|old| same(old, new))?;
+        let number = |row: &Value, field: &str| pick(row, field).as_f64().unwrap_or_default();
+        let seconds = (number(new, "at_us") - number(old, "at_us")) / 1e6;
+        let per = |field: &str, unit: f64| {
+            ((number(new, field) - number(old, field)) / seconds / unit * 10.0).round() / 10.0
+        };
+        Some(json!({
+            "port": pick(new, "port"), "vsi": pick(new, "vsi"),
+            "rx_frames_s": per("rx_frames", 1.0), "rx_mbit_s": per("rx_octets", 125_000.0),
+            "tx_frames_s": per("tx_frames", 1.0), "tx_mbit_s": per("tx_octets", 125_000.0),
+            "drops_s": per("drops", 1.0),
+        }))
+    };
+    after.iter().filter_map(rate).collect()
+}
+
+/// Cursor home, and everything below it erased.
+const CLEAR: &str = "\x1b[H\x1b[J";
 
 /// Head and dotted field of each column.
 type Columns = &'static [(&'static str, &'static str)];
@@ -108,6 +157,25 @@ const fn columns(table: Table) -> Columns {
             ("FROM", "from"),
             ("USERS", "users"),
         ],
+        Table::Drops => &[
+            ("AGO MS", "ago_ms"),
+            ("PORT", "port"),
+            ("REASON", "reason"),
+            ("SOURCE", "source"),
+            ("DESTINATION", "destination"),
+            ("VLAN", "vlan"),
+            ("ETHERTYPE", "ethertype"),
+            ("VSI", "vsi"),
+        ],
+        Table::Rates => &[
+            ("PORT", "port"),
+            ("VSI", "vsi"),
+            ("RX FRAMES/S", "rx_frames_s"),
+            ("RX MBIT/S", "rx_mbit_s"),
+            ("TX FRAMES/S", "tx_frames_s"),
+            ("TX MBIT/S", "tx_mbit_s"),
+            ("DROPS/S", "drops_s"),
+        ],
         Table::Managers => &[
             ("MANAGER", "manager"),
             ("STATE", "state"),
@@ -129,6 +197,8 @@ const fn nothing(table: Table) -> &'static str {
         Table::Fdb => "addresses",
         Table::Profiles => "profiles",
         Table::Managers => "VSI managers",
+        Table::Drops => "drops",
+        Table::Rates => "ports",
     }
 }
 

@@ -259,6 +259,16 @@ impl Dataplane {
         self.faults.get(&port).cloned()
     }
 
+    /// The relay, to look at.
+    pub(crate) fn relay(&self) -> &Relay {
+        &self.relay
+    }
+
+    /// What an open gate lets pass.
+    pub(crate) fn gate(&self, key: VsiKey) -> Option<VsiEntry> {
+        self.control.vsis().find(|(of, _)| *of == key).map(|(_, entry)| entry.clone())
+    }
+
     pub(crate) fn counters(&self, port: PortId) -> Option<PortCounters> {
         self.relay.stats().port(port)
     }

@@ -334,6 +334,12 @@ impl Daemon {
             }
             Request::Stop { patience, reply } => return self.begin_stop(patience, reply),
             Request::Reload { reply } => return drop(reply.send(self.reload())),
+            Request::Why { subject, reply } => {
+                return drop(reply.send(view::why(&self.core, &self.dataplane, &subject, self.clock.now())));
+            }
+            Request::Trace { port, frame, reply } => {
+                return drop(reply.send(view::trace(&self.core, &self.dataplane, &port, &frame)));
+            }
             Request::Vsi { order, reply } => return drop(reply.send(self.order(*order))),
             Request::Events { after, reply } => {
                 let newer = |event: &&Value| event.get("number").and_then(Value::as_u64) > Some(after);

@@ -1,0 +1,51 @@
+//! What the relay would do with a frame, step by step.
+
+use ether::FrameView;
+use hairpin::Outcome;
+use serde_json::{Value, json};
+
+use super::row;
+use crate::{core::Core, run::Dataplane};
+
+/// The way of `frame`, had it come in on `interface` now. Nothing is learnt or counted by it.
+pub(crate) fn trace(
+    core: &Core,
+    dataplane: &Dataplane,
+    interface: &str,
+    frame: &[u8],
+) -> Result<Value, String> {
+    let port = core.ports.iter().find(|port| port.interface == interface && !port.is_free());
+    let port = port.ok_or_else(|| format!("there is no port {interface}; `evbd show ports` lists them"))?;
+    let view = FrameView::parse(frame).map_err(|error| format!("the frame cannot be read: {error}"))?;
+    let tag_octets = if view.tag.is_some() { 4 } else { 0 };
+    let summary = hairpin::Frame {
+        dst: view.dst,
+        src: view.src,
+        tag: view.tag,
+        ethertype: view.ethertype,
+        len: u32::try_from(frame.len() - tag_octets).unwrap_or(u32::MAX),
+        payload: view.payload,
+    };
+    let trace = dataplane.relay().trace(carrier::clock::now(), port.id, &summary, false);
+    let outcome = match trace.outcome {
+        Outcome::Forward => "forwarded".to_owned(),
+        Outcome::Drop(reason) => format!("dropped: {}", reason.name()),
+        Outcome::Punt(_) => "for the daemon".to_owned(),
+    };
+    let copies: Vec<Value> = trace
+        .copies
+        .iter()
+        .map(|copy| {
+            json!({
+                "port": core.interface(copy.port),
+                "vlan": copy.tag.map(|(vid, _)| vid.get()),
+                "priority": copy.tag.map(|(_, pcp)| pcp),
+                "reflected": copy.reflected,
+            })
+        })
+        .collect();
+    let words: Vec<String> = trace.steps.iter().map(ToString::to_string).collect();
+    Ok(
+        json!({ "port": interface, "outcome": outcome, "words": words, "steps": row(&trace.steps), "copies": copies }),
+    )
+}
