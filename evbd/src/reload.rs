@@ -71,7 +71,7 @@ fn hold(old: &Table, next: &mut Table) {
         next.clone_from(old);
         return;
     }
-    for key in ["control", "relay", "state"] {
+    for key in ["capture", "control", "relay", "state"] {
         restore(old, next, key);
     }
     if uplink(old) != uplink(next) {
@@ -155,6 +155,7 @@ fn named(key: &str, value: &Value) -> Option<Vec<(String, Table)>> {
     let names: &[&str] = match key {
         "port" => &["interface"],
         "vsi" => &["name"],
+        "capture" => &["id"],
         "profile" => &["manager", "name", "type", "version"],
         "manager" => &["id"],
         _ => return None,

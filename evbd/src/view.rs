@@ -49,6 +49,7 @@ pub(crate) fn rows(
         Table::Managers => profiles::managers(core),
         Table::Drops => drops::drops(core, dataplane),
         Table::Rates => drops::moved(core, dataplane),
+        Table::Captures => dataplane.captures().map(row).collect(),
     }
 }
 

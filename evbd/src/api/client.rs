@@ -27,6 +27,7 @@ trait Daemon1 {
     fn rates(&self) -> zbus::Result<Vec<Dict>>;
     fn why(&self, subject: &str) -> zbus::Result<Vec<Dict>>;
     fn trace(&self, port: &str, frame: &[u8]) -> zbus::Result<Dict>;
+    fn captures(&self) -> zbus::Result<Vec<Dict>>;
     fn events(&self, after: u64) -> zbus::Result<Vec<Dict>>;
     fn reload(&self) -> zbus::Result<Vec<Dict>>;
     fn stop(&self, deassociate: bool, timeout: u32) -> zbus::Result<Vec<Dict>>;
@@ -78,6 +79,7 @@ impl Client {
             Table::Managers => self.proxy.managers().await,
             Table::Drops => self.proxy.drops().await,
             Table::Rates => self.proxy.rates().await,
+            Table::Captures => self.proxy.captures().await,
         };
         let rows = rows.with_context(|| format!("cannot read {}", table.name()))?;
         Ok(rows.into_iter().map(from_dict).collect())

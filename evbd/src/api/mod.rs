@@ -47,6 +47,8 @@ pub enum Table {
     Drops,
     /// Frames and octets a second, of ports and VSIs.
     Rates,
+    /// Files that mirrored frames are written to.
+    Captures,
 }
 
 impl Table {
@@ -64,6 +66,7 @@ impl Table {
             Self::Managers => "managers",
             Self::Drops => "drops",
             Self::Rates => "rates",
+            Self::Captures => "captures",
         }
     }
 }

@@ -222,6 +222,11 @@ impl Daemon {
         self.rows(Table::Managers).await
     }
 
+    /// Captures of mirrored frames, a row each.
+    async fn captures(&self) -> fdo::Result<Vec<Dict>> {
+        self.rows(Table::Captures).await
+    }
+
     /// Remembered events numbered above `after`, oldest first.
     async fn events(&self, after: u64) -> fdo::Result<Vec<Dict>> {
         let rows = self.ask(|reply| Request::Events { after, reply }).await?;

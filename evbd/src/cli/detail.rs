@@ -22,7 +22,8 @@ pub(super) fn blocks(table: Table, rows: &[Value]) -> String {
         | Table::Profiles
         | Table::Managers
         | Table::Drops
-        | Table::Rates => plain(row),
+        | Table::Rates
+        | Table::Captures => plain(row),
     };
     rows.iter().map(block).collect::<Vec<_>>().join("\n")
 }

@@ -143,6 +143,15 @@ const fn columns(table: Table) -> Columns {
             ("BECAUSE", "because"),
             ("DEVICE", "device.state"),
         ],
+        Table::Captures => &[
+            ("CAPTURE", "capture"),
+            ("FILE", "file"),
+            ("FRAMES", "frames"),
+            ("OCTETS", "octets"),
+            ("BEHIND", "behind"),
+            ("FAILED", "failed"),
+            ("ERROR", "error"),
+        ],
         Table::Fdb => {
             &[("MAC", "mac"), ("VLAN", "vlan"), ("PORT", "port"), ("ORIGIN", "origin"), ("AGE", "age_s")]
         }
@@ -199,6 +208,7 @@ const fn nothing(table: Table) -> &'static str {
         Table::Managers => "VSI managers",
         Table::Drops => "drops",
         Table::Rates => "ports",
+        Table::Captures => "captures",
     }
 }
 

@@ -1,7 +1,9 @@
-//! How frames are moved: threads and memory in `[relay]`, and `carrier` of a port.
+//! How frames are moved: threads and memory in `[relay]`, and `carrier` of a port, and files for mirrored frames.
 
-use std::{collections::BTreeMap, thread, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, thread, time::Duration};
 
+use carrier::CaptureOptions;
+use hairpin::policy::CaptureId;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
@@ -24,6 +26,8 @@ pub struct CarrierConfig {
     pub rings_mib: u32,
     /// What ports ask for, by interface; the others leave it open.
     choices: BTreeMap<String, Choice>,
+    /// Where profiles may have frames of a VSI written.
+    pub captures: BTreeMap<CaptureId, CaptureOptions>,
 }
 
 /// Which carrier moves the frames of a port.
@@ -45,6 +49,16 @@ impl CarrierConfig {
     pub fn choice(&self, interface: &str) -> Choice {
         self.choices.get(interface).copied().unwrap_or_default()
     }
+}
+
+/// `[[capture]]` as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Capture {
+    id: CaptureId,
+    file: Spanned<PathBuf>,
+    max_size: Option<Spanned<u32>>,
+    snap: Option<Spanned<u32>>,
 }
 
 /// `workers` as it is written.
@@ -90,6 +104,7 @@ pub(super) fn carrier(file: &schema::File) -> Result<CarrierConfig, Fault> {
     };
     let ports = file.ports.iter().map(Spanned::get_ref).map(|port| (port.interface.get_ref(), port.carrier));
     let vsis = file.vsis.iter().map(Spanned::get_ref).map(|vsi| (vsi.interface.get_ref(), vsi.carrier));
+    let captures = captures(&file.captures)?;
     let choices = ports
         .chain(vsis)
         .filter_map(|(interface, choice)| Some((interface.clone(), choice.filter(|c| *c != Choice::Auto)?)));
@@ -99,7 +114,29 @@ pub(super) fn carrier(file: &schema::File) -> Result<CarrierConfig, Fault> {
         spin: Duration::from_micros(in_range(spin.clone(), 0, 1000, 50, "spin")?.into()),
         rings_mib: in_range(rings.clone(), 0, 65_536, 128, "rings")?,
         choices: choices.collect(),
+        captures,
     })
+}
+
+fn captures(written: &[Spanned<Capture>]) -> Result<BTreeMap<CaptureId, CaptureOptions>, Fault> {
+    let mut captures: BTreeMap<CaptureId, CaptureOptions> = BTreeMap::new();
+    for capture in written {
+        let Capture { id, file, max_size, snap } = capture.get_ref();
+        if !file.get_ref().is_absolute() {
+            return fault(file.span(), "the path of a capture is relative", "an absolute path");
+        }
+        if captures.contains_key(id) || captures.values().any(|other| other.file == *file.get_ref()) {
+            return fault(capture.span(), "another capture has this `id` or `file`", "each once in the file");
+        }
+        let mib = in_range(max_size.clone(), 1, 1 << 20, 64, "max_size")?;
+        let options = CaptureOptions {
+            file: file.get_ref().clone(),
+            max_octets: u64::from(mib) << 20,
+            snap: in_range(snap.clone(), 14, 1 << 18, 1 << 18, "snap")?,
+        };
+        captures.insert(*id, options);
+    }
+    Ok(captures)
 }
 
 /// One for every two processors, which have VMs to run besides, and not more than four.

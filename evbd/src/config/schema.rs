@@ -13,7 +13,7 @@ use vdp::{
 use super::{
     Fallback, OnPeerLoss, StationMode,
     agents::LldpKeys,
-    carrier::{Choice, Workers},
+    carrier::{Capture, Choice, Workers},
     dcb::DcbxKeys,
     vsi::FilterKeys,
     vsidb::{ManagerKeys, VsiDbKeys},
@@ -46,6 +46,8 @@ pub(super) struct File {
     pub(super) managers: Vec<Spanned<ManagerKeys>>,
     #[serde(default, rename = "vsi")]
     pub(super) vsis: Vec<Spanned<Vsi>>,
+    #[serde(default, rename = "capture")]
+    pub(super) captures: Vec<Spanned<Capture>>,
 }
 
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
@@ -152,7 +154,8 @@ pub(super) fn hint(message: &str) -> Option<String> {
         ("missing field `role`", "role = \"station\" or role = \"bridge\""),
         ("missing field `kind`", "kind = \"uplink\" on a station; kind = \"station\" or \"lan\" on a bridge"),
         ("missing field `interface`", "interface = \"NAME\", as `ip link` shows it"),
-        ("missing field `id`", "id = a UUID, MAC, IPv4 or IPv6 address naming the VSI instance"),
+        ("missing field `file`", "file = an absolute path"),
+        ("missing field `id`", "id = a UUID, MAC, IPv4 or IPv6 address naming the VSI instance; of a capture, 0 to 65535"),
         ("missing field `type`", "type = 0 to 16777215, the VSI type of the bridge's database"),
         ("missing field `version`", "version = 0 to 255"),
         ("missing field `vlans`", "vlans = [ … ], at least one VLAN from 1 to 4094"),

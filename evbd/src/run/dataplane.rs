@@ -2,14 +2,15 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    path::Path,
     sync::Arc,
 };
 
 use anyhow::Context;
-use carrier::{PacketPort, PortStats, Worker, WorkerHandle, WorkerOptions};
+use carrier::{CaptureStats, Captures, PacketPort, PortStats, Worker, WorkerHandle, WorkerOptions};
 use hairpin::{
     Control, ControlError, EdgeMode, FdbEntry, Limits, PortConfig, PortCounters, PortId, Relay, RelayKind,
-    Role, VsiEntry, VsiKey,
+    Role, VsiEntry, VsiKey, policy::CaptureId,
 };
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -30,6 +31,7 @@ pub(crate) struct Dataplane {
     relay: Arc<Relay>,
     worker: WorkerHandle,
     carrier: CarrierConfig,
+    captures: Captures,
     /// The ports the worker serves.
     serving: HashMap<PortId, Serving>,
     faults: HashMap<PortId, String>,
@@ -53,6 +55,15 @@ pub(crate) struct Carried {
     carrier: &'static str,
     /// Why it is that one.
     carrier_because: &'static str,
+}
+
+/// A file that mirrored frames are written to.
+#[derive(Debug, Serialize)]
+pub(crate) struct CaptureRow<'a> {
+    capture: CaptureId,
+    file: Option<&'a Path>,
+    #[serde(flatten)]
+    stats: CaptureStats,
 }
 
 /// What following a link has brought about.
@@ -91,13 +102,16 @@ impl Dataplane {
         let (events_in, events) = std::sync::mpsc::sync_channel(WORKER_EVENTS);
         let carrier = config.carrier.clone();
         let (threads, cpus, spin) = (carrier.workers, carrier.cpus.clone(), carrier.spin);
-        let worker = Worker::spawn(&relay, &events_in, &WorkerOptions { threads, cpus, spin })?;
+        let captures = Captures::start(carrier.captures.clone()).context("cannot write a [[capture]]")?;
+        let options = WorkerOptions { threads, cpus, spin, captures: captures.clone() };
+        let worker = Worker::spawn(&relay, &events_in, &options)?;
         let faults = forward(events)?;
         let mut dataplane = Self {
             control,
             relay,
             worker,
             carrier,
+            captures,
             serving: HashMap::new(),
             faults: HashMap::new(),
             barred: HashSet::new(),
@@ -247,6 +261,12 @@ impl Dataplane {
     pub(super) fn close_vsi(&mut self, key: VsiKey) {
         self.control.close_vsi(key);
         self.edited = true;
+    }
+
+    /// Files for mirrored frames, and what became of those.
+    pub(crate) fn captures(&self) -> impl Iterator<Item = CaptureRow<'_>> {
+        let file = |id| self.carrier.captures.get(&id).map(|options| options.file.as_path());
+        self.captures.stats().into_iter().map(move |(capture, stats)| CaptureRow { capture, file: file(capture), stats })
     }
 
     /// What serves a port.

@@ -13,6 +13,7 @@
 //! The only crate of evbd with `unsafe`, all of it in the module `sys`.
 
 pub mod batch;
+pub mod capture;
 pub mod clock;
 pub mod control;
 pub mod error;
@@ -30,6 +31,7 @@ mod sys;
 mod vnet;
 
 pub use batch::{Batch, Sent, TxQueue};
+pub use capture::{CaptureOptions, CaptureStats, Captures};
 pub use control::{ControlSocket, Listen, Received};
 pub use error::{OpenError, PortError, Step};
 pub use frame::{RxError, RxFrame};

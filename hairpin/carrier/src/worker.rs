@@ -25,6 +25,7 @@ use hairpin::{MirrorTarget, Outcome, PortId, Relay, Verdict};
 
 use crate::{
     batch::{Batch, TxQueue},
+    capture::Captures,
     clock,
     error::PortError,
     port::Port,
@@ -84,7 +85,7 @@ pub enum WorkerError {
 }
 
 /// How many threads relay, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct WorkerOptions {
     /// Threads; 0 counts as one.
     pub threads: usize,
@@ -92,11 +93,13 @@ pub struct WorkerOptions {
     pub cpus: Vec<u16>,
     /// How long a thread looks for further frames before it sleeps, at most. It looks less long where that does not pay.
     pub spin: Duration,
+    /// Where mirrored frames may go.
+    pub captures: Captures,
 }
 
 impl Default for WorkerOptions {
     fn default() -> Self {
-        Self { threads: 1, cpus: Vec::new(), spin: Duration::from_micros(50) }
+        Self { threads: 1, cpus: Vec::new(), spin: Duration::from_micros(50), captures: Captures::default() }
     }
 }
 
@@ -112,7 +115,7 @@ impl Worker {
     ) -> Result<WorkerHandle, WorkerError> {
         let start = |index: usize| {
             let cpu = index.checked_rem(options.cpus.len()).and_then(|at| options.cpus.get(at)).copied();
-            Thread::start(Arc::clone(relay), events.clone(), options.spin, cpu)
+            Thread::start(Arc::clone(relay), events.clone(), options, cpu)
         };
         let threads = (0..options.threads.max(1)).map(start).collect::<io::Result<_>>();
         Ok(WorkerHandle { threads: threads.map_err(WorkerError::Start)? })
@@ -224,7 +227,7 @@ impl Thread {
     fn start(
         relay: Arc<Relay>,
         events: SyncSender<Event>,
-        spin: Duration,
+        options: &WorkerOptions,
         cpu: Option<u16>,
     ) -> io::Result<Self> {
         let (commands, inbox) = mpsc::channel();
@@ -233,6 +236,7 @@ impl Thread {
         sys::epoll_add(epoll.as_fd(), wake.as_fd(), WAKE)?;
         let alarm = wake.try_clone()?;
         let (pinned, settled) = mpsc::sync_channel(1);
+        let (spin, captures) = (options.spin, options.captures.clone());
         let body = move || {
             let pin = cpu.map_or(Ok(()), sys::pin);
             let goes = pin.is_ok();
@@ -241,7 +245,7 @@ impl Thread {
             if !goes {
                 return Ok(());
             }
-            let mut core = Core::new(relay, epoll, alarm, events.clone(), spin);
+            let mut core = Core::new(relay, epoll, alarm, events.clone(), Spin::new(spin), captures);
             guarded(&events, || core.run(&inbox))
         };
         let join = thread::Builder::new().name("carrier".into()).spawn(body)?;
@@ -351,6 +355,7 @@ struct Core {
     /// Ports that are looked at in every round.
     hot: Vec<PortId>,
     spin: Spin,
+    captures: Captures,
     /// Ports found to have failed while their queues were sent.
     failing: Vec<(PortId, PortError)>,
 }
@@ -361,7 +366,8 @@ impl Core {
         epoll: OwnedFd,
         alarm: File,
         events: SyncSender<Event>,
-        spin: Duration,
+        spin: Spin,
+        captures: Captures,
     ) -> Self {
         let limit = relay.limits().ports;
         Self {
@@ -375,7 +381,8 @@ impl Core {
             verdict: Verdict::new(limit),
             dirty: Vec::with_capacity(usize::from(limit)),
             hot: Vec::new(),
-            spin: Spin::new(spin),
+            spin,
+            captures,
             failing: Vec::new(),
         }
     }
@@ -489,8 +496,14 @@ impl Core {
             };
             self.relay.process(snapshot, now, ingress, &frame.summary(), &mut self.verdict);
             for copy in self.verdict.mirrors() {
-                // Captures are not kept yet.
-                let MirrorTarget::Port(port) = copy.to else { continue };
+                let port = match copy.to {
+                    MirrorTarget::Port(port) => port,
+                    MirrorTarget::Capture(id) => {
+                        // One that is not there is a fault of the profile, not of the frame.
+                        self.captures.keep(id, &frame, copy.tag);
+                        continue;
+                    }
+                };
                 let Some(Some(row)) = self.ports.get_mut(port.index()) else {
                     self.relay.stats().tx_drop(port, 1);
                     continue;
