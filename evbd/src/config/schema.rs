@@ -155,7 +155,10 @@ pub(super) fn hint(message: &str) -> Option<String> {
         ("missing field `kind`", "kind = \"uplink\" on a station; kind = \"station\" or \"lan\" on a bridge"),
         ("missing field `interface`", "interface = \"NAME\", as `ip link` shows it"),
         ("missing field `file`", "file = an absolute path"),
-        ("missing field `id`", "id = a UUID, MAC, IPv4 or IPv6 address naming the VSI instance; of a capture, 0 to 65535"),
+        (
+            "missing field `id`",
+            "id = a UUID, MAC, IPv4 or IPv6 address naming the VSI instance; of a capture, 0 to 65535",
+        ),
         ("missing field `type`", "type = 0 to 16777215, the VSI type of the bridge's database"),
         ("missing field `version`", "version = 0 to 255"),
         ("missing field `vlans`", "vlans = [ … ], at least one VLAN from 1 to 4094"),

@@ -124,7 +124,12 @@ fn mistakes_are_found_where_they_are() {
         (station("[relay]\nworkers = \"two\""), "t.toml:6:11:", "", ""),
         (station("[relay]\ncpus = [1, 0, 1]"), "t.toml:6:8:", "twice", "each once"),
         (station("[[capture]]\nid = 1\nfile = \"a.pcap\""), "t.toml:7:8:", "relative", "absolute"),
-        (station("[[capture]]\nid = 1\nfile = \"/a\"\n[[capture]]\nid = 1\nfile = \"/b\""), "t.toml:8:", "another", "once"),
+        (
+            station("[[capture]]\nid = 1\nfile = \"/a\"\n[[capture]]\nid = 1\nfile = \"/b\""),
+            "t.toml:8:",
+            "another",
+            "once",
+        ),
         (station("[relay]\nspin = 1001"), "t.toml:6:8:", "1001 is out of range", "0 to 1000; 50"),
         (station("[evb]\nack_timer_exponent = 32"), "t.toml:6:22:", "32", ""),
         (

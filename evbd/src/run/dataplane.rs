@@ -266,7 +266,11 @@ impl Dataplane {
     /// Files for mirrored frames, and what became of those.
     pub(crate) fn captures(&self) -> impl Iterator<Item = CaptureRow<'_>> {
         let file = |id| self.carrier.captures.get(&id).map(|options| options.file.as_path());
-        self.captures.stats().into_iter().map(move |(capture, stats)| CaptureRow { capture, file: file(capture), stats })
+        self.captures.stats().into_iter().map(move |(capture, stats)| CaptureRow {
+            capture,
+            file: file(capture),
+            stats,
+        })
     }
 
     /// What serves a port.

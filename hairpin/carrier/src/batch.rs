@@ -9,8 +9,9 @@ use ether::{EtherType, Tag};
 
 use crate::{
     error::{PortError, is_port_gone},
-    frame::{ADDRESSES, Head, RxError, RxFrame, TAG, TAG_SHIFT},
+    frame::{ADDRESSES, ETHERTYPE, Head, RxError, RxFrame, TAG, TAG_SHIFT},
     packet::PacketPort,
+    segment,
     sys::{
         self, Loaded, Message, RecvRing, SendSet,
         ring::{RxRing, Slot},
@@ -203,15 +204,77 @@ impl PacketPort {
     pub(crate) fn transmit(&mut self, queue: &mut TxQueue, batch: &mut Batch) -> Sent {
         let mut set = mem::take(&mut batch.set);
         let mut sent = Sent::default();
-        for copies in queue.copies.chunks(Batch::FRAMES) {
-            let parts = copies.iter().map(|copy| [copy.head(), batch.rest(copy.slot)]);
-            transmit(copies, &mut set.load(parts), batch, self, &mut sent);
+        if queue.copies.iter().any(TxCopy::is_super_frame) {
+            let mtu = self.mtu();
+            let fits = |copy: &TxCopy| {
+                !copy.is_super_frame() || copy.longest_segment(batch).is_none_or(|len| len <= mtu)
+            };
+            let all = queue.copies.len();
+            queue.copies.retain(fits);
+            let lost = count(all - queue.copies.len());
+            self.counters.tx_too_long += lost;
+            sent.dropped += lost;
+        }
+        for copies in queue.copies.chunk_by(|a, b| !a.is_cut() && !b.is_cut()) {
+            if let [copy] = copies
+                && copy.is_cut()
+            {
+                self.transmit_cut(copy, batch, &mut sent);
+                continue;
+            }
+            for copies in copies.chunks(Batch::FRAMES) {
+                let parts = copies.iter().map(|copy| [copy.head(), batch.rest(copy.slot)]);
+                transmit(copies, &mut set.load(parts), batch, self, &mut sent);
+            }
         }
         batch.set = set;
         queue.copies.clear();
         self.counters.tx_frames += sent.frames;
         self.counters.tx_octets += sent.octets;
         sent
+    }
+
+    /// Sends a super-frame as the frames it stands for.
+    fn transmit_cut(&mut self, copy: &TxCopy, batch: &Batch, sent: &mut Sent) {
+        let frame = copy.whole(batch);
+        let mut failed = None;
+        let done = segment::segment(&frame, copy.vnet(), copy.ip(batch), &mut Vec::new(), |segment| {
+            let whole = [&[0; VnetHdr::LEN], segment].concat();
+            if failed.is_none()
+                && let Err(error) = sys::send(self.as_fd(), &whole)
+            {
+                failed = Some(error);
+            }
+        });
+        match (done, failed) {
+            (Ok(()), None) => {
+                sent.frames += 1;
+                sent.octets += count(ADDRESSES + batch.rest(copy.slot).len());
+            }
+            (Ok(()), Some(error)) => drop(self.lost(error, 1, sent)),
+            (Err(_), _) => {
+                self.counters.tx_refused += 1;
+                sent.dropped += 1;
+            }
+        }
+    }
+
+    /// Counts what `error` costs of `left` copies; returns how many.
+    fn lost(&mut self, error: io::Error, left: usize, sent: &mut Sent) -> usize {
+        let (lost, counter) = match error.raw_os_error() {
+            Some(libc::EINTR) => return 0,
+            Some(libc::EAGAIN) => (left, &mut self.counters.tx_full),
+            Some(libc::ENOBUFS) => (1, &mut self.counters.tx_full),
+            Some(libc::EMSGSIZE) => (1, &mut self.counters.tx_too_long),
+            _ if is_port_gone(&error) => (left, &mut self.counters.tx_failed),
+            _ => (1, &mut self.counters.tx_refused),
+        };
+        *counter += count(lost);
+        sent.dropped += count(lost);
+        if is_port_gone(&error) {
+            sent.failure = Some(self.error("send", error));
+        }
+        lost
     }
 }
 
@@ -267,6 +330,45 @@ impl TxCopy {
         Self { head, tagged: tag.is_some(), slot: frame.slot() }
     }
 
+    fn vnet(&self) -> VnetHdr {
+        self.head.first_chunk().map_or_else(VnetHdr::default, |octets| VnetHdr::from_bytes(*octets))
+    }
+
+    fn is_super_frame(&self) -> bool {
+        let [_, gso_type, ..] = self.head;
+        gso_type != 0
+    }
+
+    /// Whether it has to be cut here: few cards, and not every version of the kernel, cut behind a tag that is no C-tag.
+    fn is_cut(&self) -> bool {
+        self.tagged && self.is_super_frame() && self.tpid() != Some(EtherType::C_VLAN)
+    }
+
+    fn tpid(&self) -> Option<EtherType> {
+        let octets = self.head.get(VnetHdr::LEN + ADDRESSES..)?.first_chunk()?;
+        Some(EtherType(u16::from_be_bytes(*octets)))
+    }
+
+    /// The copy as one piece, without vnet header.
+    fn whole(&self, batch: &Batch) -> Vec<u8> {
+        [self.head().get(VnetHdr::LEN..).unwrap_or_default(), batch.rest(self.slot)].concat()
+    }
+
+    /// Where the IP header starts in it: behind the EtherType that follows the last tag.
+    fn ip(&self, batch: &Batch) -> usize {
+        let rest = batch.rest(self.slot);
+        let inner = rest.chunks(TAG).take_while(|chunk| {
+            chunk.first_chunk().is_some_and(|pair| EtherType(u16::from_be_bytes(*pair)).is_vlan())
+        });
+        self.head().len() - VnetHdr::LEN + inner.count() * TAG + ETHERTYPE
+    }
+
+    /// Octets of the longest IP packet it stands for; `None` if it is not understood.
+    fn longest_segment(&self, batch: &Batch) -> Option<usize> {
+        let before = self.head().len() - VnetHdr::LEN;
+        segment::longest(batch.rest(self.slot), self.vnet().back(before), self.ip(batch) - before).ok()
+    }
+
     fn head(&self) -> &[u8] {
         let len = if self.tagged { HEAD } else { HEAD - TAG };
         self.head.get(..len).unwrap_or_default()
@@ -294,20 +396,7 @@ fn transmit(
             }
             Err(error) => error,
         };
-        let (lost, counter) = match error.raw_os_error() {
-            Some(libc::EINTR) => continue,
-            Some(libc::EAGAIN) => (left.len(), &mut port.counters.tx_full),
-            Some(libc::ENOBUFS) => (1, &mut port.counters.tx_full),
-            Some(libc::EMSGSIZE) => (1, &mut port.counters.tx_too_long),
-            _ if is_port_gone(&error) => (left.len(), &mut port.counters.tx_failed),
-            _ => (1, &mut port.counters.tx_refused),
-        };
-        *counter += count(lost);
-        sent.dropped += count(lost);
-        done += lost;
-        if is_port_gone(&error) {
-            sent.failure = Some(port.error("send", error));
-        }
+        done += port.lost(error, left.len(), sent);
     }
 }
 

@@ -25,6 +25,7 @@ pub mod stats;
 pub mod worker;
 
 mod filter;
+mod segment;
 mod socket;
 #[allow(unsafe_code)]
 mod sys;

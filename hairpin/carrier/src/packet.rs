@@ -4,11 +4,13 @@ use std::{
     ffi::c_int,
     io,
     os::fd::{AsFd, BorrowedFd},
+    time::Duration,
 };
 
-use ether::MacAddr;
+use ether::{Instant, MacAddr};
 
 use crate::{
+    clock,
     error::{OpenError, PortError, Step},
     socket::{Bound, EVERY_PROTOCOL, Opening, at},
     stats::PortStats,
@@ -65,6 +67,8 @@ pub struct PacketPort {
     pub(crate) ring: Option<RxRing>,
     /// The ring is in a batch.
     pub(crate) lent: bool,
+    /// The interface's MTU and when it was read.
+    mtu: Option<(usize, Instant)>,
     /// Frames to take at once, by the size of the last ones.
     pub(crate) appetite: usize,
     /// Counters; those of the kernel are added by [`PacketPort::stats`].
@@ -138,7 +142,9 @@ impl PacketPort {
         let bound = opening.bind(EVERY_PROTOCOL)?;
         // Binding to an interface that is down succeeds and leaves an error behind.
         match sys::take_error(bound.socket.as_fd()) {
-            Ok(0) => Ok(Self { bound, ring, lent: false, appetite: 1, counters: PortStats::default() }),
+            Ok(0) => {
+                Ok(Self { bound, ring, lent: false, mtu: None, appetite: 1, counters: PortStats::default() })
+            }
             Ok(code) => Err(at(&bound.interface, Step::Bind)(io::Error::from_raw_os_error(code))),
             Err(error) => Err(at(&bound.interface, Step::Bind)(error)),
         }
@@ -176,6 +182,16 @@ impl PacketPort {
         self.counters
     }
 
+    /// The interface's MTU, not older than a second. That of no interface is endless: sending will tell.
+    pub(crate) fn mtu(&mut self) -> usize {
+        let now = clock::now();
+        if self.mtu.is_none_or(|(_, at)| now.saturating_since(at) > MTU_AGE) {
+            let read = sys::mtu(self.as_fd(), self.bound.ifindex).ok();
+            self.mtu = Some((read.and_then(|mtu| usize::try_from(mtu).ok()).unwrap_or(usize::MAX), now));
+        }
+        self.mtu.map_or(usize::MAX, |(mtu, _)| mtu)
+    }
+
     /// Whether frames may be waiting: what can be known without a system call.
     pub(crate) fn is_ready(&self) -> bool {
         self.ring.as_ref().is_none_or(RxRing::is_ready)
@@ -203,3 +219,6 @@ pub fn ifindex(name: &str) -> Result<u32, OpenError> {
 fn clamp(octets: u32) -> c_int {
     c_int::try_from(octets).unwrap_or(c_int::MAX).clamp(1, 1 << 30)
 }
+
+/// How long an MTU is believed.
+const MTU_AGE: Duration = Duration::from_secs(1);

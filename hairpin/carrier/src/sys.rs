@@ -124,6 +124,19 @@ pub(crate) fn index_to_name(index: u32) -> io::Result<String> {
     Ok(name.to_string_lossy().into_owned())
 }
 
+/// The MTU of interface `index` of the namespace `socket` is of.
+pub(crate) fn mtu(socket: BorrowedFd<'_>, index: u32) -> io::Result<c_int> {
+    // SAFETY: a C struct of integers and a union of such, for which zero is a value.
+    let mut request: libc::ifreq = unsafe { mem::zeroed() };
+    request.ifr_ifru.ifru_ifindex = index.cast_signed();
+    // SAFETY: `request` is live and what the call reads and writes: number in, name out.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFNAME, &raw mut request) })?;
+    // SAFETY: as above: name in, MTU out.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFMTU, &raw mut request) })?;
+    // SAFETY: the call has written this field; any octets are a value.
+    Ok(unsafe { request.ifr_ifru.ifru_mtu })
+}
+
 /// The monotonic clock, as of the last tick.
 pub(crate) fn monotonic() -> libc::timespec {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -23,6 +23,10 @@ pub struct VnetHdr {
 impl VnetHdr {
     /// Octets it takes in front of a frame.
     pub const LEN: usize = 10;
+    pub(crate) const GSO_TCPV4: u8 = 1;
+    pub(crate) const GSO_TCPV6: u8 = 4;
+    pub(crate) const GSO_UDP_L4: u8 = 5;
+    pub(crate) const GSO_ECN: u8 = 0x80;
 
     pub(crate) const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         let [flags, gso_type, a, b, c, d, e, f, g, h] = bytes;
@@ -42,6 +46,13 @@ impl VnetHdr {
         let [e, f] = self.csum_start.to_ne_bytes();
         let [g, h] = self.csum_offset.to_ne_bytes();
         [self.flags, self.gso_type, a, b, c, d, e, f, g, h]
+    }
+
+    /// The header of what follows the first `octets` of the frame.
+    #[must_use]
+    pub(crate) fn back(mut self, octets: usize) -> Self {
+        self.csum_start = self.csum_start.saturating_sub(u16::try_from(octets).unwrap_or(u16::MAX));
+        self
     }
 
     /// The header after the headers of its frame grew by `octets` (shrank, if negative): a tag was put on or taken off.

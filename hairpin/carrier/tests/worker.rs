@@ -259,6 +259,13 @@ fn what_cannot_be_sent_is_counted_by_cause() {
     switch.ns.ip("link set p1 mtu 1000");
     raw.send(&frame).unwrap();
     until("a frame too long", || switch.stats(1).tx_too_long == 1);
+    // Nobody would cut the segments of a super-frame any smaller.
+    let (sender, _) = udp(&stations[0], address(0));
+    segment(&sender, 1400);
+    until("a super-frame of segments too long", || {
+        sender.send_to(&[7; 14_000], (address(1), 9)).unwrap();
+        switch.stats(1).tx_too_long > 1
+    });
 
     switch.ns.ip("link set p1 mtu 1500");
     stations[1].ip("link set eth0 down");
