@@ -13,7 +13,7 @@ use vdp::{Command, Hints, VsiId, bridge::BridgeConfig, station::StationConfig};
 
 use crate::{
     announce::local_info,
-    config::{BridgePortKind, Config, RoleConfig},
+    config::{BridgePortKind, Config, Dialect, RoleConfig},
     dcb,
     dispatch::dispatch,
     edge::EdgeRelay,
@@ -402,7 +402,10 @@ fn edge(config: &Config, kind: PortKind, random: &mut StdRng, now: Instant) -> O
         },
         _ => return None,
     };
-    let ecp = ecp::Link::new(ecp::Subtype::Vdp, proposal.ecp_params(), random.random(), now);
+    let mut ecp = ecp::Link::new(ecp::Subtype::Vdp, proposal.ecp_params(), random.random(), now);
+    if config.dialect == Dialect::Draft {
+        ecp.set_dialect(now, ecp::Dialect::Draft);
+    }
     let outbox = vdp::Outbox::new(waiting_tlvs(max_vsis));
     Some(Edge {
         side,
@@ -410,6 +413,7 @@ fn edge(config: &Config, kind: PortKind, random: &mut StdRng, now: Instant) -> O
         outbox,
         status: None,
         local_tlv: None,
+        draft_peer: None,
         neighbors: 0,
         leaving: false,
         agreed: None,

@@ -68,9 +68,7 @@ fn read(tlv: &OrgTlv) -> Read {
         (Oui(cee::OUI), cee::CeeTlv::SUBTYPE) => said(cee::CeeTlv::parse(info)),
         (Oui(cee::OUI), cee::CinTlv::SUBTYPE) => said(cee::CinTlv::parse(info)),
         // The TLV of EVB before it was a standard; lldpad and its libvirt users still send it.
-        (Oui([0x00, 0x1b, 0x3f]), 0x00) => {
-            Read::Known(format!("{key} {} (EVB of draft 0.2, which is not spoken here)", hex(info)))
-        }
+        (Oui([0x00, 0x1b, 0x3f]), 0x00) => said(vdp::draft::EvbDraft::parse(info)),
         _ => Read::Unknown,
     }
 }

@@ -1,6 +1,6 @@
 //! From a control frame to the engine it is for.
 
-use ether::{EtherType, FrameView, Instant, mac};
+use ether::{EtherType, FrameView, Instant};
 
 use crate::port::{Port, Side};
 
@@ -32,19 +32,25 @@ pub(crate) fn dispatch(port: &mut Port, now: Instant, frame: &[u8]) {
             Some(agent) => agent.handle_pdu(now, view.src, view.payload),
             None => port.ignored.other_destination += 1,
         },
-        EtherType::ECP => {
+        EtherType::ECP | EtherType::OUI_EXTENDED => {
             if !port.link.is_up() {
                 port.ignored.link_down += 1;
                 return;
             }
-            let here = view.dst == mac::NEAREST_CUSTOMER_BRIDGE || port.mac() == Some(view.dst);
-            let Some(edge) = port.edge.as_mut().filter(|_| here) else {
+            let own = port.mac() == Some(view.dst);
+            let Some(edge) = port.edge.as_mut().filter(|edge| own || view.dst == edge.ecp.dialect().group())
+            else {
                 port.ignored.other_destination += 1;
                 return;
             };
-            match ecp::peek_subtype(view.payload) {
-                Ok(ecp::Subtype::Vdp) => edge.ecp.handle_pdu(now, view.payload),
-                Ok(ecp::Subtype::PeCsp | ecp::Subtype::Unknown(_)) | Err(_) => port.ignored.other_ecp += 1,
+            let dialect = edge.ecp.dialect();
+            match dialect.parse(view.payload) {
+                Ok((header, _))
+                    if dialect.ethertype() == view.ethertype && header.subtype == ecp::Subtype::Vdp =>
+                {
+                    edge.ecp.handle_pdu(now, view.payload);
+                }
+                Ok(_) | Err(_) => port.ignored.other_ecp += 1,
             }
         }
         _ => port.ignored.other_ethertype += 1,

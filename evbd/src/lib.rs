@@ -11,6 +11,7 @@ mod core;
 mod dcb;
 pub mod decode;
 mod describe;
+mod dialect;
 mod dispatch;
 mod edge;
 mod effect;

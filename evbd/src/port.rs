@@ -62,7 +62,9 @@ pub(crate) struct Edge {
     /// What waits for ECP to be idle.
     pub(crate) outbox: vdp::Outbox,
     pub(crate) status: Option<vdp::evb::Status>,
-    /// Our EVB TLV as it stands.
+    /// What the neighbour's EVB TLV of draft 0.2 says, where that is what is spoken.
+    pub(crate) draft_peer: Option<vdp::draft::EvbDraft>,
+    /// Our EVB TLV as it stands, in the octets of the standard.
     pub(crate) local_tlv: Option<bytes::Bytes>,
     /// Customer-bridge neighbours heard; an EVB link has one.
     pub(crate) neighbors: usize,

@@ -87,6 +87,9 @@ pub struct Agreed {
     pub timing: Timing,
     /// Whether the port reflects.
     pub reflective: bool,
+    /// Which ECP is spoken.
+    #[serde(default)]
+    pub dialect: ecp::Dialect,
 }
 
 /// Names a [`Record`]: of two with one key the later counts.
@@ -267,6 +270,9 @@ fn presume(core: &mut Core, now: Instant, index: usize, agreed: Agreed) {
     vdp.set_timing(agreed.timing);
     vdp.set_ready(up);
     ecp.set_params(agreed.timing.ecp_params());
+    if ecp.dialect() != agreed.dialect {
+        ecp.set_dialect(now, agreed.dialect);
+    }
     if agreed.reflective {
         evb.presume_reflective();
     }
@@ -290,7 +296,11 @@ pub(crate) fn remember_agreement(core: &mut Core, index: usize) {
     let Some(edge) = port.edge.as_mut() else { return };
     let (Side::Bridge { .. }, Some(status)) = (&edge.side, &edge.status) else { return };
     let reflective = status.reflective_relay.state == vdp::evb::RelayState::On;
-    let agreed = status.is_agreed().then(|| Agreed { timing: status.timing(), reflective });
+    let agreed = status.is_agreed().then(|| Agreed {
+        timing: status.timing(),
+        reflective,
+        dialect: edge.ecp.dialect(),
+    });
     if agreed == edge.agreed {
         return;
     }

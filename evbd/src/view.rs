@@ -18,9 +18,9 @@ use crate::{
     dcb,
     decode::digits,
     describe::{describe, remainder},
+    dialect::{DRAFT_EVB_TLV, EVB_TLV},
     port::{Port, Side},
     run::{Carried, ControlSockets, Dataplane, HearingRow},
-    wiring::EVB_TLV,
 };
 
 pub(crate) use self::{trace::trace, why::why};
@@ -112,7 +112,7 @@ fn neighbors(port: &Port, now: Instant) -> Vec<Neighbor> {
                 age_s: (now - n.first_seen).as_secs(),
                 heard_s: (now - n.last_seen).as_secs(),
                 changed_s: (now - n.last_changed).as_secs(),
-                evb: n.org(EVB_TLV).is_some(),
+                evb: n.org(EVB_TLV).or_else(|| n.org(DRAFT_EVB_TLV)).is_some(),
                 organizational: n.info.org.iter().map(describe).collect(),
                 unknown_tlvs: rest.unknown.len(),
                 malformed_tlvs: rest.malformed.len(),
@@ -134,6 +134,7 @@ struct Evb {
     /// Why reflective relay, or the station's edge relay, is as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     because: Option<&'static str>,
+    dialect: ecp::Dialect,
     manual: bool,
     on_peer_loss: crate::config::OnPeerLoss,
     neighbors: usize,
@@ -179,6 +180,7 @@ fn evb(core: &Core, port: &Port) -> Option<Evb> {
         role,
         because: edge.status.filter(|_| view.is_none()).map(|status| status.reflective_relay.words),
         edge: view,
+        dialect: edge.ecp.dialect(),
         manual: core.config.manual,
         on_peer_loss: core.config.on_peer_loss,
         neighbors: edge.neighbors,

@@ -14,9 +14,9 @@
 
 use std::sync::Arc;
 
-use ether::{EtherType, Instant, MacAddr, frame, mac};
+use ether::{EtherType, Instant, MacAddr, frame};
 use hairpin::{PortId, VsiEntry, VsiFilter, VsiKey};
-use lldp::{Msap, NeighborEvent, OrgKey, Oui, Scope};
+use lldp::{Msap, NeighborEvent, Scope};
 use vdp::{
     FilterInfo, VsiId, bridge,
     evb::{
@@ -29,7 +29,7 @@ use vdp::{
 use crate::{
     config::OnPeerLoss,
     core::Core,
-    dcb, edge,
+    dcb, dialect, edge,
     effect::Effect,
     event::Event,
     order,
@@ -37,12 +37,6 @@ use crate::{
     state::{self, Record, RecordKey},
     vsidb::{self, Decision},
 };
-
-/// The EVB TLV's place among the organizational TLVs [Q D.2.12].
-pub(crate) const EVB_TLV: OrgKey = OrgKey { oui: Oui::IEEE_802_1, subtype: 0x0d };
-
-/// The same of draft 0.2, as lldpad and its libvirt users still send it.
-pub(crate) const DRAFT_EVB_TLV: OrgKey = OrgKey { oui: Oui([0x00, 0x1b, 0x3f]), subtype: 0x00 };
 
 /// Passes outputs on until no engine of port `index` has any, then files its next deadline.
 pub(crate) fn settle(core: &mut Core, now: Instant, index: usize) {
@@ -59,7 +53,7 @@ fn step(core: &mut Core, now: Instant, index: usize) -> bool {
     for agent in &mut port.agents {
         let scope = agent.config().scope;
         if let Some(output) = agent.poll_output() {
-            from_lldp(core, index, scope, output);
+            from_lldp(core, now, index, scope, output);
             return true;
         }
     }
@@ -96,7 +90,7 @@ fn step(core: &mut Core, now: Instant, index: usize) -> bool {
     true
 }
 
-fn from_lldp(core: &mut Core, index: usize, scope: Scope, output: lldp::Output) {
+fn from_lldp(core: &mut Core, now: Instant, index: usize, scope: Scope, output: lldp::Output) {
     match output {
         lldp::Output::Transmit(pdu) => {
             let to = core.ports.get(index).map_or_else(|| scope.address(), |port| port.destination(scope));
@@ -114,7 +108,7 @@ fn from_lldp(core: &mut Core, index: usize, scope: Scope, output: lldp::Output) 
             if scope == Scope::NearestBridge {
                 dcb::neighbors(port);
             } else if scope == Scope::NearestCustomer {
-                customer_neighbors(core, index);
+                customer_neighbors(core, now, index);
             }
             core.tell(Event::Neighbor { port: interface, scope, system_name, what });
         }
@@ -132,34 +126,35 @@ const fn subject(event: &NeighborEvent) -> Option<&Msap> {
 /// The set of customer-bridge neighbours changed: give EVB the TLV of the only one, or say why there is none.
 ///
 /// An EVB link joins two ends; with more than one neighbour there is nobody to agree with (UNSURE-16).
-fn customer_neighbors(core: &mut Core, index: usize) {
+pub(crate) fn customer_neighbors(core: &mut Core, now: Instant, index: usize) {
+    let wanted = core.config.dialect;
     let Some(port) = core.ports.get_mut(index) else { return };
     let Some(agent) = port.customer_agent() else { return };
     let mut heard = agent.neighbors();
     let (first, others) = (heard.next(), heard.count());
     let neighbors = others + usize::from(first.is_some());
     let only = first.filter(|_| others == 0);
-    let remote = only.and_then(|n| n.org(EVB_TLV).cloned());
-    let absence = if others > 0 {
-        Absence::Several
-    } else if only.is_some_and(|n| n.org(DRAFT_EVB_TLV).is_some()) {
-        Absence::Draft
-    } else {
-        Absence::NoTlv
-    };
     let interface = port.interface.clone();
+    let Some(heard) = port.edge.as_ref().map(|edge| dialect::hear(wanted, &edge.side, only)) else { return };
     let Some(edge) = &mut port.edge else { return };
+    let remote = heard.remote.map_err(|absence| if others > 0 { Absence::Several } else { absence });
     let before = std::mem::replace(&mut edge.neighbors, neighbors);
     edge.presumed = None;
+    if edge.ecp.dialect() != heard.dialect {
+        edge.ecp.set_dialect(now, heard.dialect);
+    }
     // A peer that does not echo us has heard nothing yet: it is new, or has restarted with its sequence numbers.
-    if neighbors == 0 || remote.as_deref().is_some_and(|info| !echoes(edge, info)) {
+    if neighbors == 0 || remote.as_deref().is_ok_and(|info| !echoes(edge, info)) {
         edge.ecp.forget_peer();
     }
     match (&mut edge.side, &remote) {
-        (Side::Station { evb, .. }, Some(info)) => evb.handle_remote(info),
-        (Side::Station { evb, .. }, None) => evb.handle_absence(absence),
-        (Side::Bridge { evb, .. }, Some(info)) => evb.handle_remote(info),
-        (Side::Bridge { evb, .. }, None) => evb.handle_absence(absence),
+        (Side::Station { evb, .. }, Ok(info)) => evb.handle_remote(info),
+        (Side::Station { evb, .. }, Err(absence)) => evb.handle_absence(*absence),
+        (Side::Bridge { evb, .. }, Ok(info)) => evb.handle_remote(info),
+        (Side::Bridge { evb, .. }, Err(absence)) => evb.handle_absence(*absence),
+    }
+    if heard.draft != std::mem::replace(&mut edge.draft_peer, heard.draft) || before == 0 {
+        announce(port, now);
     }
     if neighbors > 1 && neighbors != before {
         core.tell(Event::EvbNotPointToPoint { port: interface, neighbors });
@@ -219,11 +214,13 @@ fn from_evb(core: &mut Core, now: Instant, index: usize, output: vdp::evb::Outpu
     }
 }
 
-/// Gives the customer-bridge agent our EVB TLV, when there is an agent and there is a TLV.
+/// Gives the customer-bridge agent our EVB TLV [Q D.2.12], when there is an agent and there is a TLV.
 pub(crate) fn announce(port: &mut Port, now: Instant) {
-    let Some(info) = port.edge.as_ref().and_then(|edge| edge.local_tlv.clone()) else { return };
+    let Some((key, info, other)) = port.edge.as_ref().and_then(Edge::evb_tlv) else { return };
     let agent = port.agents.iter_mut().find(|a| a.config().scope == Scope::NearestCustomer);
-    if let Some(Err(error)) = agent.map(|agent| agent.set_org_tlv(now, EVB_TLV, Some(info))) {
+    let Some(agent) = agent else { return };
+    let set = agent.set_org_tlv(now, key, Some(info)).and_then(|()| agent.set_org_tlv(now, other, None));
+    if let Err(error) = set {
         tracing::error!(%error, "the EVB TLV does not fit");
     }
 }
@@ -273,21 +270,26 @@ fn from_edge_relay(core: &mut Core, index: usize, output: edge::Output) {
 fn from_ecp(core: &mut Core, now: Instant, index: usize, output: ecp::Output) {
     match output {
         ecp::Output::Transmit(pdu) => {
-            transmit(core, index, mac::NEAREST_CUSTOMER_BRIDGE, EtherType::ECP, &pdu);
+            let edge = core.ports.get(index).and_then(|port| port.edge.as_ref());
+            let dialect = edge.map_or(ecp::Dialect::Standard, |edge| edge.ecp.dialect());
+            transmit(core, index, dialect.group(), dialect.ethertype(), &pdu);
         }
         ecp::Output::Deliver(payload) => {
             let Some(edge) = core.ports.get_mut(index).and_then(|p| p.edge.as_mut()) else { return };
-            match &mut edge.side {
-                Side::Station { vdp, .. } => vdp.handle_pdu(now, &payload),
-                Side::Bridge { vdp, .. } => vdp.handle_pdu(now, &payload),
+            for pdu in edge.vdpdus(payload) {
+                match &mut edge.side {
+                    Side::Station { vdp, .. } => vdp.handle_pdu(now, &pdu),
+                    Side::Bridge { vdp, .. } => vdp.handle_pdu(now, &pdu),
+                }
             }
         }
         ecp::Output::Acknowledged { .. } => {}
         ecp::Output::Failed { sequence, payload } => {
             let Some(port) = core.ports.get_mut(index) else { return };
             let interface = port.interface.clone();
+            let failed = port.edge.as_ref().map_or_else(Vec::new, |edge| edge.vdpdus(payload));
             if let Some(Edge { side: Side::Station { vdp, .. }, .. }) = &mut port.edge {
-                vdp.ecp_failed(now, &payload);
+                failed.iter().for_each(|pdu| vdp.ecp_failed(now, pdu));
             }
             core.tell(Event::EcpFailed { port: interface, sequence });
         }
@@ -404,16 +406,12 @@ fn send_vdp(port: &mut Port, now: Instant) -> bool {
     let mtu = port.link.mtu().map_or(0, |mtu| usize::try_from(mtu).unwrap_or(usize::MAX));
     let up = port.link.is_up();
     let Some(edge) = port.edge.as_mut().filter(|edge| up && edge.ecp.is_idle()) else { return false };
-    let room = mtu.saturating_sub(ecp::Header::LEN).min(VDPDU_ROOM);
-    let Some(pdu) = edge.outbox.take(room) else { return false };
+    let Some(pdu) = edge.next_vdpdu(mtu) else { return false };
     if let Err(full) = edge.ecp.send(now, pdu) {
         tracing::error!(%full, "an idle ECP has a queue");
     }
     true
 }
-
-/// Octets of a VDPDU at most: lldpad takes no ECPDU of 1494 or more after its EtherType.
-const VDPDU_ROOM: usize = 1480;
 
 /// Opens the gate of a VSI, or lets other frames of it pass; its profile says how, where there is one.
 fn open(

@@ -75,6 +75,10 @@ impl Seeds {
             "cin" => self.infos(cee::OUI, cee::CinTlv::SUBTYPE),
             "ecp_header" => self.ecpdus.clone(),
             "vdpdu" => self.vdpdus.clone(),
+            "draft" => {
+                let evb = self.infos([0x00, 0x1b, 0x3f], 0);
+                evb.into_iter().chain([DRAFT.to_vec(), [DRAFT, DRAFT, &[0, 0]].concat()]).collect()
+            }
             // Up; an LLDPDU, from each of two; what is due, twice.
             "lldp_agent" => scripts(&[1, 1], &[0, 7], &self.lldpdus, &[3, 3]),
             // A request, what is due, its acknowledgement; an ECPDU.
@@ -181,3 +185,10 @@ const PCAPNG: &[u8] = b"\x0a\x0d\x0d\x0a\x00\x00\x00\x1c\x1a\x2b\x3c\x4d\x00\x01
     \x00\x00\x00\x01\x00\x00\x00\x1c\x00\x01\x00\x00\x00\x04\x00\x00\x00\x09\x00\x01\x09\x00\x00\x00\x00\x00\x00\x1c\
     \x00\x00\x00\x06\x00\x00\x00\x30\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00\x00\x0e\x00\x00\x00\x0e\
     \x01\x80\xc2\x00\x00\x00\x02\x00\x00\x00\x00\x01\x88\xcc\x00\x00\x00\x00\x00\x30";
+
+/// An Associate of draft 0.2, as lldpad sends it.
+const DRAFT: &[u8] = &[
+    0xfe, 0x26, 0x00, 0x1b, 0x3f, 0x02, 0x02, 0x00, 0x0c, 0x12, 0x34, 0x56, 0x01, 0xfa, 0x9b, 0x7f, 0xff,
+    0xb0, 0xa0, 0x48, 0x93, 0x8e, 0x0e, 0xbe, 0xef, 0x4f, 0xf1, 0x8f, 0x8f, 0x02, 0x00, 0x01, 0x52, 0x54,
+    0x00, 0xc7, 0x3e, 0xce, 0x00, 0x03,
+];

@@ -17,7 +17,8 @@ use ether::{FrameView, frame};
 use lldp::{Lldpdu, tlv};
 use vdp::{
     Command, FilterInfo,
-    evb::tlv::EvbTlv,
+    draft::{EvbDraft, Receiver},
+    evb::tlv::{EvbTlv, Mode},
     tlv::{Association, Item, Vdpdu, Verdict},
 };
 
@@ -48,6 +49,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("cin", |octets| same_again(octets, cee::CinTlv::parse, |tlv| tlv.to_bytes().unwrap())),
     ("ecp_header", ecp_header),
     ("vdpdu", vdpdu),
+    ("draft", draft),
     ("decode", decode),
     ("capture", capture),
     ("manager_answer", manager_answer),
@@ -168,6 +170,30 @@ fn manager_answer(octets: &[u8]) {
     }
     if let Ok(text) = std::str::from_utf8(octets) {
         let _ = evbd::Config::parse_profiles("file", text);
+    }
+}
+
+/// What a draft payload says in the words of the standard says the same when it is said back.
+fn draft(octets: &[u8]) {
+    for receiver in [Receiver::Bridge, Receiver::Station] {
+        for pdu in vdp::draft::to_standard(octets, receiver) {
+            Vdpdu::parse(&pdu).unwrap();
+            let again = vdp::draft::from_standard(&pdu);
+            assert_eq!(vdp::draft::to_standard(&again, receiver), [pdu]);
+        }
+    }
+    let _ = vdp::draft::from_standard(octets);
+    let _ = ecp::Dialect::Draft.parse(octets);
+    match EvbDraft::parse(octets) {
+        Ok(tlv) => {
+            let _ = (tlv.to_standard(Mode::Bridge).to_string(), tlv.to_standard(Mode::Station).to_string());
+            let again = EvbDraft::parse(&tlv.to_bytes()).unwrap();
+            assert_eq!(
+                (again.supported, again.configured, again.vsis, again.rte),
+                (tlv.supported, tlv.configured, tlv.vsis, tlv.rte)
+            );
+        }
+        Err(fault) => in_words(&fault),
     }
 }
 

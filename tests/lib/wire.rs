@@ -55,6 +55,8 @@ pub struct Machine {
     fuse: Option<u32>,
     /// How often it asked a VSI manager for news.
     pub asked: u32,
+    /// The EtherType of the ECP frame it sent last.
+    pub ecp: Option<EtherType>,
     /// Every event, with its time.
     pub events: Vec<(Instant, Event)>,
     /// Cable at each port.
@@ -125,6 +127,7 @@ impl Wire {
             dead: false,
             fuse: None,
             asked: 0,
+            ecp: None,
             events: Vec::new(),
             cables: BTreeMap::new(),
             life: 0,
@@ -378,6 +381,10 @@ impl Wire {
             }
             match effect {
                 Effect::Transmit { port, frame } => {
+                    let ethertype = FrameView::parse(&frame).map(|view| view.ethertype);
+                    let ecp =
+                        ethertype.ok().filter(|e| [EtherType::ECP, EtherType::OUI_EXTENDED].contains(e));
+                    self.machines[machine].ecp = ecp.or(self.machines[machine].ecp);
                     self.transmit(machine, port, &frame);
                     if FrameView::parse(&frame).is_ok_and(|view| view.tag.is_some()) {
                         self.machines[machine].sent.push((self.now, frame));

@@ -200,7 +200,9 @@ fn a_cable_pulled_ends_a_vepa_at_once_and_plugged_begins_it_again() {
 #[test]
 fn a_neighbour_of_draft_0_2_is_named() {
     for (machine, interface) in [(STATION, "up"), (BRIDGE, "down")] {
-        let (mut wire, cable) = pair(6, 1, Faults::NONE);
+        let standard = "dialect = \"standard\"";
+        let (mut wire, cable) =
+            joined(6, &station_with([1], standard), &bridge_with(["down"], standard), Faults::NONE);
         wire.plug(cable, false);
         wire.plug(cable, true);
         wire.weather(cable, Faults { loss: 1.0, ..Faults::NONE });
@@ -228,5 +230,25 @@ fn numbers_by_hand() {
             _ => None,
         });
         assert_eq!(status.expect("EVB agreed").retries.value.get(), retries, "{manual}");
+    }
+}
+
+/// Either end may be the one that is set to the draft; the other follows it, and comes back to the standard.
+#[test]
+fn draft_0_2_is_spoken_with_a_neighbour_that_speaks_nothing_else() {
+    for drafts in [(true, false), (false, true), (true, true)] {
+        let keys = |draft: bool| if draft { "dialect = \"draft\"" } else { "" };
+        let legacy = |text: String| {
+            text.replace("type = 1\n", "manager = \"0x0c000000000000000000000000000000\"\ntype = 1\n")
+        };
+        let (station, bridge) =
+            (legacy(station_with([1, 2], keys(drafts.0))), legacy(bridge_with(["down"], keys(drafts.1))));
+        let (mut wire, _) = joined(11, &station, &bridge, Faults::NONE);
+        assert!(run_until(&mut wire, SETTLED, |w| agreed(w, 2)), "{drafts:?}");
+        let draft = |machine| wire.get(machine).ecp == Some(ether::EtherType::OUI_EXTENDED);
+        assert!(draft(STATION) && draft(BRIDGE), "{drafts:?}");
+        // Keep-alives hold them.
+        wire.run_for(Duration::from_secs(60));
+        assert!(agreed(&wire, 2), "{drafts:?}");
     }
 }

@@ -8,6 +8,7 @@
 //! empty, then sleep until `poll_timeout` and call `handle_timeout`. Time comes in as a value.
 
 pub mod bridge;
+pub mod draft;
 pub mod error;
 pub mod evb;
 pub mod filter;

@@ -76,6 +76,7 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
     let max_vsis = in_range(evb.max_vsis.clone(), 1, 65_536, 16_384, "max_vsis")?;
     let max_vsis = usize::try_from(max_vsis).unwrap_or(usize::MAX);
     let groups = evb.groups.unwrap_or(false);
+    let dialect = evb.dialect.unwrap_or_default();
     let proposal = proposal(evb);
     Ok(Config {
         name,
@@ -84,6 +85,7 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
         lldp,
         dcbx,
         proposal,
+        dialect,
         groups,
         max_vsis,
         manual,

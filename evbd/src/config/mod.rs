@@ -49,6 +49,8 @@ pub struct Config {
     pub dcbx: BTreeMap<String, DcbxConfig>,
     /// R, RTE, RWD and RKA as proposed to the peer of every EVB port [Q 40.4].
     pub proposal: vdp::Timing,
+    /// Which EVB is spoken.
+    pub dialect: Dialect,
     /// Whether filters may name groups, if the peer agrees.
     pub groups: bool,
     /// VSIs held on one port at most.
@@ -221,6 +223,19 @@ fn read_toml<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> Result<T
         };
         ConfigError::located(file, text, fault)
     })
+}
+
+/// Which EVB a port speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dialect {
+    /// That of draft 0.2 of 802.1Qbg to a neighbour that speaks only that, else that of the standard.
+    #[default]
+    Auto,
+    /// That of the standard.
+    Standard,
+    /// That of draft 0.2.
+    Draft,
 }
 
 impl Config {

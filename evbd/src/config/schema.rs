@@ -11,7 +11,7 @@ use vdp::{
 };
 
 use super::{
-    Fallback, OnPeerLoss, StationMode,
+    Dialect, Fallback, OnPeerLoss, StationMode,
     agents::LldpKeys,
     carrier::{Capture, Choice, Workers},
     dcb::DcbxKeys,
@@ -83,6 +83,7 @@ pub(super) struct Evb {
     pub(super) reflective_relay: Option<Spanned<bool>>,
     pub(super) guard: Option<Spanned<bool>>,
     // both
+    pub(super) dialect: Option<Dialect>,
     pub(super) groups: Option<bool>,
     pub(super) max_vsis: Option<Spanned<u32>>,
     pub(super) manual: Option<bool>,

@@ -1,5 +1,5 @@
 //! ECP and VDP as they were in draft 0.2 of 802.1Qbg, which lldpad and its users still speak: named, and their heads
-//! shown. Nobody here speaks them. As lldpad sends them, for the draft is not to be had any more.
+//! shown. As lldpad sends them, for the draft is not to be had any more.
 
 use ether::EtherType;
 use lldp::tlv::Tlvs;
@@ -7,7 +7,7 @@ use lldp::tlv::Tlvs;
 use super::{Body, Fields, Head, Value, digits, lldpdu::tlv_place};
 
 /// The OUI extended EtherType: who uses it says its OUI.
-pub(super) const ETHERTYPE: EtherType = EtherType(0x88b7);
+pub(super) const ETHERTYPE: EtherType = EtherType::OUI_EXTENDED;
 
 /// What the PDU says; `None` if its OUI is another one.
 pub(super) fn read(head: &Head<'_>) -> Option<Body> {

@@ -24,11 +24,14 @@ pub(crate) fn apply(core: &mut Core, now: Instant, config: Config) {
         (RoleConfig::Bridge(_), RoleConfig::Bridge(_)) => None,
         _ => return tracing::error!("another role or uplink needs a restart"),
     };
-    core.config = config;
+    let dialect = std::mem::replace(&mut core.config, config).dialect;
     ports(core, now);
     core.know_vms();
     for index in 0..core.ports.len() {
         negotiate(core, now, index);
+        if core.config.dialect != dialect {
+            wiring::customer_neighbors(core, now, index);
+        }
         core.speak(now, index);
     }
     core.take_profiles(now);

@@ -56,6 +56,9 @@ struct Open {
 /// probes, which come back to a station's uplink, have a VLAN, their VSI's.
 const ECP: Listen<'_> =
     Listen { ethertype: EtherType::ECP, groups: &[mac::NEAREST_CUSTOMER_BRIDGE], tagged: false };
+/// ECP of draft 0.2.
+const ECP_DRAFT: Listen<'_> =
+    Listen { ethertype: EtherType::OUI_EXTENDED, groups: &[mac::NEAREST_BRIDGE], tagged: false };
 const PROBES: Listen<'_> = Listen { ethertype: EtherType::PROBE, groups: &[mac::PROBE_GROUP], tagged: true };
 
 impl ControlSockets {
@@ -148,7 +151,7 @@ impl Open {
     ) -> anyhow::Result<()> {
         let lldp = Listen { ethertype: EtherType::LLDP, groups: &self.groups, tagged: false };
         let probes = (kind == PortKind::Uplink).then_some(PROBES);
-        let wanted: Vec<_> = [lldp, ECP].into_iter().chain(probes).collect();
+        let wanted: Vec<_> = [lldp, ECP, ECP_DRAFT].into_iter().chain(probes).collect();
         let opened = match self.hearing.method {
             // The filter lets only through what is to be read.
             Method::Tap => vec![(ControlSocket::open_tap(interface, &wanted)?, true)],

@@ -17,6 +17,8 @@ impl EtherType {
     pub const LLDP: Self = Self(0x88cc);
     /// Edge control protocol [Q 43].
     pub const ECP: Self = Self(0x8940);
+    /// Of an OUI that follows: ECP of draft 0.2 of 802.1Qbg, among others.
+    pub const OUI_EXTENDED: Self = Self(0x88b7);
     /// A probe of reflective relay: local experimental EtherType 1, with [`crate::mac::PROBE_GROUP`].
     pub const PROBE: Self = Self(0x88b5);
     /// C-VLAN tag [Q 9.5].

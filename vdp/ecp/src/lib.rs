@@ -7,6 +7,7 @@
 //! The caller hands in PDUs ([`Link::handle_pdu`]), upper-layer requests ([`Link::send`]) and the passing of time
 //! ([`Link::handle_timeout`]), and after each of them drains [`Link::poll_output`].
 
+mod draft;
 mod error;
 mod header;
 mod link;
@@ -14,6 +15,7 @@ mod rx;
 mod stats;
 mod tx;
 
+pub use draft::Dialect;
 pub use error::{HeaderError, QueueFull};
 pub use header::{Header, Operation, Seq, Subtype, peek_subtype};
 pub use link::{Limits, Link, Output, Params, Status};

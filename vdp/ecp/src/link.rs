@@ -11,6 +11,7 @@ use ether::{Instant, time::Duration};
 use serde::Serialize;
 
 use crate::{
+    draft::Dialect,
     error::QueueFull,
     header::{Header, Operation, Seq, Subtype},
     rx::Receiver,
@@ -29,7 +30,8 @@ pub struct Link {
 /// What a [`Link`] wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Put these octets behind EtherType 0x8940 and send them to the nearest customer bridge address.
+    /// Put these octets behind the EtherType of the [`Dialect`] and send them to its group: 0x8940 and the nearest
+    /// customer bridge address.
     Transmit(Bytes),
     /// Hand these octets to the upper layer. Padding may follow what the peer's upper layer sent.
     Deliver(Bytes),
@@ -141,7 +143,7 @@ impl Link {
     /// Takes the octets after the EtherType of a received frame, padding allowed. PDUs with a broken header, of
     /// another version, operation or subtype are dropped and counted.
     pub fn handle_pdu(&mut self, now: Instant, pdu: &[u8]) {
-        let (header, payload) = match Header::parse(pdu) {
+        let (header, payload) = match self.tx.dialect.parse(pdu) {
             Ok(parsed) => parsed,
             Err(error) => return self.sink.stats.count_error(error),
         };
@@ -176,6 +178,21 @@ impl Link {
     pub fn reset(&mut self, now: Instant, first_sequence: u16) {
         self.tx.reset(now, Seq::first(first_sequence), &mut self.sink);
         self.rx.forget();
+    }
+
+    /// Speaks another dialect from now on: what is outstanding or queued comes back as [`Output::Failed`], and the peer's
+    /// last number is forgotten.
+    pub fn set_dialect(&mut self, now: Instant, dialect: Dialect) {
+        let next = self.tx.next_sequence();
+        self.tx.reset(now, next, &mut self.sink);
+        self.rx.forget();
+        self.tx.dialect = dialect;
+    }
+
+    /// The dialect spoken.
+    #[must_use]
+    pub const fn dialect(&self) -> Dialect {
+        self.tx.dialect
     }
 
     /// The neighbour restarted while the link stayed up: its next request is new whatever its number. Without this a
@@ -217,7 +234,7 @@ impl Link {
     fn handle_request(&mut self, now: Instant, header: Header, payload: &[u8]) {
         let patience = self.tx.params.repetitions_end();
         let Sink { outputs, stats } = &mut self.sink;
-        acknowledge(header, outputs);
+        acknowledge(self.tx.dialect, header, outputs);
         stats.tx_acks += 1;
         if self.rx.is_new(now, header.sequence, patience) {
             stats.rx_frames += 1;
@@ -229,9 +246,9 @@ impl Link {
 }
 
 /// The same header with the operation changed, and no payload.
-fn acknowledge(request: Header, outputs: &mut VecDeque<Output>) {
-    let mut ack = BytesMut::with_capacity(Header::LEN);
-    Header { operation: Operation::Ack, ..request }.put(&mut ack);
+fn acknowledge(dialect: Dialect, request: Header, outputs: &mut VecDeque<Output>) {
+    let mut ack = BytesMut::with_capacity(dialect.header_len());
+    dialect.put(Header { operation: Operation::Ack, ..request }, &mut ack);
     outputs.push_back(Output::Transmit(ack.freeze()));
 }
 

@@ -141,6 +141,27 @@ fn reset_flushes_and_forgets() {
 }
 
 #[test]
+fn another_dialect_starts_anew() {
+    let mut a = link(Params::default());
+    a.send(T0, payload(1)).unwrap();
+    drain(&mut a);
+    a.set_dialect(T0, Dialect::Draft);
+    assert_eq!(a.dialect(), Dialect::Draft);
+    assert_eq!(drain(&mut a), [Output::Failed { sequence: Some(Seq(0x1224)), payload: payload(1) }]);
+    a.send(T0, payload(2)).unwrap();
+    let head = [0x00, 0x1b, 0x3f, 0, 0, 0];
+    assert_eq!(drain(&mut a), [transmit(&[&head[..], &[0, 0x12, 0x25, 2, 2, 2]].concat())]);
+    // lldpad fills its acknowledgement with zeros.
+    a.handle_pdu(T0, &[&head[..], &[1, 0x12, 0x25, 0, 0, 0]].concat());
+    assert_eq!(drain(&mut a), [Output::Acknowledged { sequence: Seq(0x1225) }]);
+    a.handle_pdu(T0, &[&head[..], &[0, 0, 7, 9]].concat());
+    let ack = transmit(&[&head[..], &[1, 0, 7]].concat());
+    assert_eq!(drain(&mut a), [ack, Output::Deliver(Bytes::from_static(&[9]))]);
+    a.handle_pdu(T0, &[0x10, 1, 0, 1, 0, 0, 0, 0, 0]);
+    assert_eq!((drain(&mut a), a.stats().rx_bad_version), (vec![], 1));
+}
+
+#[test]
 fn the_queue_is_bounded() {
     let mut a = link(Params::default()).with_limits(Limits { queue: 1, ..Limits::default() });
     a.send(T0, payload(1)).unwrap();

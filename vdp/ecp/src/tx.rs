@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use ether::Instant;
 
 use crate::{
+    draft::Dialect,
     error::QueueFull,
     header::{Header, Operation, Seq, Subtype},
     link::{Limits, Output, Params},
@@ -24,6 +25,7 @@ pub(crate) struct Transmitter {
     pub(crate) subtype: Subtype,
     pub(crate) params: Params,
     pub(crate) limits: Limits,
+    pub(crate) dialect: Dialect,
     sequence: Seq,
     queue: VecDeque<Bytes>,
     state: State,
@@ -53,6 +55,7 @@ impl Transmitter {
             subtype,
             params,
             limits: Limits::default(),
+            dialect: Dialect::Standard,
             sequence: first,
             queue: VecDeque::new(),
             state: State::WaitForReq { not_before: now },
@@ -159,8 +162,9 @@ impl Transmitter {
         let Some(payload) = self.queue.pop_front() else { return };
         let sequence = self.sequence;
         self.sequence = sequence.next();
-        let mut pdu = BytesMut::with_capacity(Header::LEN + payload.len());
-        Header { operation: Operation::Request, subtype: self.subtype, sequence }.put(&mut pdu);
+        let mut pdu = BytesMut::with_capacity(self.dialect.header_len() + payload.len());
+        let header = Header { operation: Operation::Request, subtype: self.subtype, sequence };
+        self.dialect.put(header, &mut pdu);
         pdu.extend_from_slice(&payload);
         let pdu = pdu.freeze();
         sink.stats.tx_frames += 1;

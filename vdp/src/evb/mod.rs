@@ -71,7 +71,7 @@ pub enum Peer {
     Absent,
     /// An EVB TLV too short to be read.
     Malformed,
-    /// Only the EVB TLV of draft 0.2, which is not spoken here.
+    /// Only the EVB TLV of draft 0.2, which the configuration says not to speak.
     Draft,
     /// More than one neighbour, so that nobody is *the* other end.
     Several,
@@ -177,7 +177,9 @@ impl RelayReason {
             Self::Presumed => "as before the restart: the station was not heard yet",
             Self::NoPeerTlv => "the neighbour sends no EVB TLV",
             Self::MalformedPeerTlv => "the neighbour's EVB TLV is malformed",
-            Self::DraftPeer => "the neighbour speaks EVB of draft 0.2, which is not spoken here",
+            Self::DraftPeer => {
+                "the neighbour speaks EVB of draft 0.2, and the configuration says dialect = \"standard\""
+            }
             Self::SeveralNeighbors => "more than one neighbour is heard, and an EVB link joins two ends",
             Self::WrongRole => "the neighbour does not play the other EVB role",
             Self::NotRequested => "the station does not request it",
