@@ -1,6 +1,7 @@
 //! evbd against lldpad, in both roles, over a real veth.
 
 mod commands;
+mod dcb;
 mod draft;
 
 use std::time::Duration;

@@ -3,7 +3,7 @@
 //! Two of them on one host collide on a shared-memory segment and a pid file, so each gets its own `/dev/shm`, no pid
 //! file and its own configuration. Its VDP role is fixed by its first second: it must stand in the configuration.
 
-use std::{process::Stdio, time::Duration};
+use std::{path::Path, process::Stdio, time::Duration};
 
 use crate::netns::{Netns, eventually};
 
@@ -43,17 +43,50 @@ impl<'a> Lldpad<'a> {
                  vdp : {{ enableTx = true; role = \"station\"; }};"
             ),
         };
-        let config = netns.file("lldpad.conf");
-        let text = format!(
-            "dcbx : {{ version = \"1.0\"; dcbx_version = 2; }};\n\
-             nearest_customer_bridge : {{ {interface} : {{ adminStatus = 3;\n{evb}\n}}; }};\n"
-        );
-        std::fs::write(&config, text).expect("a writable configuration");
+        let config =
+            format!("nearest_customer_bridge : {{ {interface} : {{ adminStatus = 3;\n{evb}\n}}; }};\n");
+        let peer = Self::spawn(netns, interface, &config, "");
+        if role != Role::DraftStation {
+            let role = |log: &str| log.contains("vdp22_create");
+            eventually("lldpad has its VDP role", Duration::from_secs(10), || peer.log(), role);
+        }
+        peer
+    }
+
+    /// Starts it on `interface` with the device of `shim`, a library to be preloaded, and tells it `settings`: words after
+    /// `lldptool -T -i INTERFACE -V`, a line each.
+    ///
+    /// # Panics
+    /// When it is not installed, does not answer, or refuses a setting.
+    pub fn start_dcb(netns: &'a mut Netns, interface: &'static str, shim: &Path, settings: &[&str]) -> Self {
+        let log = netns.file("lldpad-dcbnl.log");
+        let preload = format!("env LD_PRELOAD={} FAKEDCB_LOG={}", shim.display(), log.display());
+        let config = format!("lldp : {{ {interface} : {{ adminStatus = 3; }}; }};\n");
+        let peer = Self::spawn(netns, interface, &config, &preload);
+        for setting in settings {
+            let words = format!("-T -i {interface} -V {setting}");
+            let set = || peer.tool("lldptool", &words.split(' ').collect::<Vec<_>>());
+            eventually(setting, Duration::from_secs(10), set, |said| said.contains('='));
+        }
+        peer
+    }
+
+    /// What was written to its device.
+    #[must_use]
+    pub fn device(&self) -> String {
+        std::fs::read_to_string(self.netns.file("lldpad-dcbnl.log")).unwrap_or_default()
+    }
+
+    /// Starts it, `prefix` before its command, and waits until it answers.
+    fn spawn(netns: &'a mut Netns, interface: &'static str, config: &str, prefix: &str) -> Self {
+        let file = netns.file("lldpad.conf");
+        let text = format!("dcbx : {{ version = \"1.0\"; dcbx_version = 2; }};\n{config}");
+        std::fs::write(&file, text).expect("a writable configuration");
         let log = std::fs::File::create(netns.file("lldpad.log")).expect("a writable log");
         let mut command = netns.command("unshare");
         let line = format!(
-            "mount -t tmpfs -o size=1m tmpfs /dev/shm && exec stdbuf -oL lldpad -p -t -V 7 -f {}",
-            config.display()
+            "mount -t tmpfs -o size=1m tmpfs /dev/shm && exec {prefix} stdbuf -oL lldpad -p -t -V 7 -f {}",
+            file.display()
         );
         command.args(["-m", "sh", "-c", &line]).stdout(log.try_clone().expect("a log")).stderr(log);
         command.stdin(Stdio::null());
@@ -65,10 +98,6 @@ impl<'a> Lldpad<'a> {
             || peer.tool("lldptool", &["-p"]),
             |a| a.trim().parse::<u32>().is_ok(),
         );
-        if role != Role::DraftStation {
-            let role = |log: &str| log.contains("vdp22_create");
-            eventually("lldpad has its VDP role", Duration::from_secs(10), || peer.log(), role);
-        }
         peer
     }
 
