@@ -361,3 +361,40 @@ fn lldpad_decides() {
     assert_eq!(a.handshake().unwrap().peer_sequence, 3);
     assert_eq!(a.status().applications.chosen.as_ref().unwrap().len(), 3);
 }
+
+/// Frames captured from lldpad on a device of its own: CEE's willing side, which has seen our third state, and CIN.
+#[test]
+fn lldpad_follows_in_cee_and_is_recognised_in_cin() {
+    let octets = |hex: &str| -> Vec<u8> {
+        let digits: Vec<u8> =
+            hex.bytes().map(|digit| u8::try_from(char::from(digit).to_digit(16).unwrap()).unwrap()).collect();
+        digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+    };
+    let cee = "020a0000000000010000000304110000c000012345670d0d0d0d0c0c0c0c0806060000c000000808160000c0008906001b2108\
+               0cbc011b21108914001b2108";
+    let mut a = Dcbx::new(config(0, [Mode::Authoritative; 3], DialectChoice::Cee), HIGH);
+    // Twice changed, so that our state is the third.
+    for side in [1, 0] {
+        a.reconfigure(config(side, [Mode::Authoritative; 3], DialectChoice::Cee));
+    }
+    tell(&mut a, LOW, &[OrgTlv::new(CEE_KEY, octets(cee)).unwrap()]);
+    let handshake = a.handshake().unwrap();
+    assert_eq!((handshake.sequence, handshake.peer_sequence, handshake.acknowledged), (3, 1, true));
+    let status = a.status();
+    assert_eq!((status.peer, status.pfc.remote_willing), (Peer::Present, Some(true)));
+    // It is willing and has found no fault: it does as we do, though it goes on saying its own.
+    assert_eq!([status.ets.agreed, status.pfc.agreed, status.applications.agreed], [Some(true); 3]);
+
+    let cin = "020a00000000000300000002041c000080003c2800000000000000642064406460648064a064c064e064060500008000180a05\
+               00008000080c050000e00000";
+    let key = OrgKey { oui: Oui(crate::cee::OUI), subtype: CinTlv::SUBTYPE };
+    let mut a = Dcbx::new(all(0, Mode::Willing), LOW);
+    tell(&mut a, HIGH, &[OrgTlv::new(key, octets(cin)).unwrap()]);
+    let status = a.status();
+    assert_eq!((status.peer, status.evidence), (Peer::OtherDialect, Evidence::OnlyCin));
+    assert!(
+        status.faults.is_empty() && status.evidence.to_string().contains("CIN 1.00"),
+        "{:?}",
+        status.faults
+    );
+}
