@@ -169,6 +169,9 @@ impl Dcbx {
     pub fn reconfigure(&mut self, config: Config) {
         if self.config.dialect != config.dialect {
             self.selection = Selection::new(config.dialect);
+            if let Presence::One(mac, heard) = &self.presence {
+                self.selection.hear(*mac, heard);
+            }
         }
         self.config = config;
         self.run();
@@ -180,15 +183,15 @@ impl Dcbx {
         self.run();
     }
 
-    /// The link went down: a peer we fell back to CEE for may be another afterwards.
-    pub fn handle_link_down(&mut self) {
-        self.selection.reset();
-        self.run();
+    /// The link went down: what the peer speaks when it is heard again counts anew.
+    pub const fn handle_link_down(&mut self) {
+        self.selection.rise();
     }
 
     /// The only neighbour, which speaks from `mac`, says `tlvs`; those of other protocols are passed over.
     pub fn handle_peer<'a>(&mut self, mac: MacAddr, tlvs: impl Iterator<Item = &'a OrgTlv>) {
         let heard = Box::new(Heard::read(tlvs, &mut self.stats));
+        self.selection.hear(mac, &heard);
         self.presence = Presence::One(mac, heard);
         self.run();
     }
@@ -236,9 +239,6 @@ impl Dcbx {
     }
 
     fn run(&mut self) {
-        if let Presence::One(mac, heard) = &self.presence {
-            self.selection.hear(*mac, heard);
-        }
         let status = weigh::status(&self.config, self.mac, &self.selection, &self.presence, &self.held);
         self.remember(&status);
         self.say(&status);

@@ -83,7 +83,12 @@ impl Selection {
         Self { choice, fallen: None, dialect, evidence }
     }
 
-    /// The link went down, or nobody is there any more.
+    /// The peer may be another from now on. Until it says something new, the dialect stays.
+    pub(crate) const fn rise(&mut self) {
+        self.fallen = None;
+    }
+
+    /// Nobody is there any more.
     pub(crate) fn reset(&mut self) {
         *self = Self::new(self.choice);
     }

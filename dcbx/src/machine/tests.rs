@@ -248,7 +248,6 @@ fn dialects_and_their_evidence() {
     for reset in [Dcbx::handle_link_down, Dcbx::handle_nobody, Dcbx::handle_several] {
         tell(&mut a, HIGH, &cee);
         assert_eq!(a.status().dialect, Dialect::Cee);
-        a.handle_nobody();
         reset(&mut a);
         tell(&mut a, HIGH, &ieee);
         assert_eq!(is(&a), (Dialect::Ieee, Evidence::PeerIeee, Peer::Present));
