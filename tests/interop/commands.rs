@@ -22,6 +22,13 @@ fn formats() -> Vec<(&'static str, &'static str, Value)> {
             "100-52:54:00:00:00:01",
             json!([{ "mac": "52:54:00:00:00:01", "vlan": 100, "pcp": 5 }]),
         ),
+        ("100--7", "100--7", json!([{ "group": 7, "vlan": 100 }])),
+        ("0--7", "100--7", json!([{ "group": 7, "vlan": 100 }])),
+        (
+            "0-52:54:00:00:00:01-7",
+            "100-52:54:00:00:00:01-7",
+            json!([{ "group": 7, "mac": "52:54:00:00:00:01", "vlan": 100 }]),
+        ),
         (
             "100-52:54:00:00:00:01,101-52:54:00:00:00:02",
             "100-52:54:00:00:00:01,101-52:54:00:00:00:02",
@@ -60,9 +67,16 @@ fn order(command: Command, vsi: Which) -> VsiOrder {
 #[tokio::test]
 async fn an_lldpad_station_gets_every_command_in_every_format() {
     let (mut station, mut bridge) = two();
-    let config = bridge_config(true).replace("vlans = [100]", "vlans = [100, 101]");
+    let config = bridge_config(true)
+        .replace("vlans = [100]", "vlans = [100, 101]\ngroups = [{ group = 7, vlan = 100 }]")
+        .replace("[evb]", "[evb]\ngroups = true");
     let (_, evbd) = bridge.evbd(evbd_program!(), &config).await;
-    let lldpad = Lldpad::start(&mut station, "s0", Role::Station, &format!("evbrrreq = true; {LLDPAD_FAST}"));
+    let lldpad = Lldpad::start(
+        &mut station,
+        "s0",
+        Role::Station,
+        &format!("evbrrreq = true; evbgpid = true; {LLDPAD_FAST}"),
+    );
     eventually("lldpad sees the bridge's TLV", PATIENCE, || lldpad.evb(true), |t| t.contains("mode:bridge"));
     for (n, (asked, granted, _)) in formats().into_iter().enumerate() {
         let id = uuid(n);
@@ -73,7 +87,9 @@ async fn an_lldpad_station_gets_every_command_in_every_format() {
         ] {
             let said = lldpad.vdptool(command, &id, filter);
             for entry in granted.split(',') {
-                assert!(said.contains(&format!("filter = {entry}")), "{command} {filter}: {said}");
+                // It does not show groups as they are.
+                let shown = entry.trim_end_matches("-7");
+                assert!(said.contains(&format!("filter = {shown}")), "{command} {filter}: {said}");
             }
             let rows = table(&evbd, Table::Vsi, PATIENCE, |rows| {
                 rows.iter().any(|r| says(r, "id") == id && says(r, "confirmed") == confirmed)
@@ -81,6 +97,8 @@ async fn an_lldpad_station_gets_every_command_in_every_format() {
             .await;
             let row = rows.iter().find(|r| says(r, "id") == id).unwrap();
             assert_eq!(says(row, "gate"), gate, "{command} {filter}: {row:#}");
+            let grouped = row["filter"][0]["group"] == 7 && row["filter"][0]["vid"] == 100;
+            assert_eq!(grouped, granted.ends_with("-7"), "{command} {filter}: {row:#}");
             let held = || lldpad.vsi(command, &id);
             eventually(&format!("lldpad holds {command} {filter}"), PATIENCE, held, |t| {
                 t.contains("hints = 0")
@@ -94,8 +112,13 @@ async fn an_lldpad_station_gets_every_command_in_every_format() {
 #[tokio::test]
 async fn an_lldpad_bridge_takes_every_command_in_every_format() {
     let (mut station, mut bridge) = two();
-    let lldpad = Lldpad::start(&mut bridge, "b0", Role::Bridge, &format!("evbrrcap = true; {LLDPAD_FAST}"));
-    let config = station_without_vsis("");
+    let lldpad = Lldpad::start(
+        &mut bridge,
+        "b0",
+        Role::Bridge,
+        &format!("evbrrcap = true; evbgpid = true; {LLDPAD_FAST}"),
+    );
+    let config = station_without_vsis("groups = true");
     let (_, evbd) = station.evbd(evbd_program!(), &config).await;
     eventually(
         "lldpad sees the station's TLV",
