@@ -124,7 +124,8 @@ async fn a_damaged_state_file_is_set_aside_and_told() {
     let mut bridge = Netns::new("bridge");
     let (file, _station, _vm) = killed(&mut bridge).await;
     let octets = std::fs::read(&file).unwrap();
-    std::fs::write(&file, &octets[..octets.len() / 2]).unwrap();
+    // Half of it may be room that was not used yet.
+    std::fs::write(&file, &octets[..1000]).unwrap();
     let (_, peer) = bridge.evbd(evbd_program!(), &bridge_config()).await;
     let told = event(&peer, "damage", PATIENCE, |e| says(e, "event") == "state_damaged").await;
     assert!(Path::new(says(&told, "aside")).exists(), "{told}");

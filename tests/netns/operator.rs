@@ -245,7 +245,12 @@ fn decode_reads_captures_and_text() {
 /// Starts a daemon that records.
 async fn recorded(netns: &Netns, config: &str, file: &Path) -> (Running, Client) {
     let (path, socket) = (netns.file("evbd.toml"), netns.file("evbd.sock"));
-    std::fs::write(&path, format!("{config}\n[control]\nsocket = \"{}\"\n", socket.display())).unwrap();
+    let text = format!(
+        "{config}\n[control]\nsocket = \"{}\"\n[state]\ndirectory = \"{}\"\n",
+        socket.display(),
+        netns.file("state").display()
+    );
+    std::fs::write(&path, text).unwrap();
     let mut command = evbd(netns, &["run", "--config"]);
     command.arg(&path).arg("--record").arg(file);
     let mut running = Running::start(command);
