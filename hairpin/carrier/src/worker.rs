@@ -319,7 +319,7 @@ struct Row {
 
 /// How long it pays to look for frames instead of sleeping.
 ///
-/// Grows where a sleep was shorter than the longest look, and shrinks where it was longer.
+/// Grows where a sleep was hardly longer than the longest look, and shrinks where it was much longer.
 struct Spin {
     most: Duration,
     budget: Duration,
@@ -331,7 +331,7 @@ impl Spin {
     }
 
     fn slept(&mut self, time: Duration) {
-        self.budget = if time > self.most {
+        self.budget = if time > self.most * WAKING {
             // Below this a look is not worth its preparations.
             if self.budget < LEAST_SPIN { Duration::ZERO } else { self.budget / 2 }
         } else {
@@ -638,6 +638,8 @@ const ROUND: usize = 64;
 const FOREVER: i32 = -1;
 /// How long only hot ports are looked at.
 const LOOK: Duration = Duration::from_micros(50);
+/// What a sleep may exceed the longest look by and still have been too long: waking up alone takes that.
+const WAKING: u32 = 4;
 const LEAST_SPIN: Duration = Duration::from_micros(10);
 /// How long an event that found no room waits before it is tried again, in ms.
 const RETRY_MS: i32 = 100;
