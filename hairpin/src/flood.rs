@@ -17,7 +17,7 @@ use ether::{MacAddr, Vid, mac};
 use crate::{
     port::{PortId, Role},
     row::Row,
-    snapshot::{EdgeMode, Member, RelayKind},
+    snapshot::{EdgeMode, RelayKind},
     switch::Context,
     trace::{Step, TargetKind, Watch},
     verdict::{Copy, DropReason},
@@ -40,15 +40,16 @@ pub(crate) fn spread(cx: &Context<'_>, row: &Row, dst: MacAddr, vid: Vid, copies
     };
     let target = |kind| Target { kind, vsi: None };
     if row.role == Role::Downlink && cx.snapshot.kind() != RelayKind::Edge(EdgeMode::Veb) {
-        flood(cx, vid, copies, |member| member.role == Role::Uplink);
+        copies.extend(cx.snapshot.uplink().filter(|uplink| cx.snapshot.reaches(*uplink, vid)).map(to));
         return target(group.unwrap_or(TargetKind::OneWay));
     }
     if row.role == Role::Uplink && cx.snapshot.one_way() {
-        flood(cx, vid, copies, |member| member.role == Role::Downlink);
+        let members = cx.snapshot.members(vid).iter();
+        copies.extend(members.filter(|(_, role)| *role == Role::Downlink).map(|(port, _)| to(*port)));
         return target(group.unwrap_or(TargetKind::OneWay));
     }
     if let Some(kind) = group {
-        flood(cx, vid, copies, |_| true);
+        copies.extend(cx.snapshot.members(vid).iter().map(|(port, _)| to(*port)));
         return target(kind);
     }
     if let Some((port, vsi)) = cx.locate(dst, vid) {
@@ -57,7 +58,7 @@ pub(crate) fn spread(cx: &Context<'_>, row: &Row, dst: MacAddr, vid: Vid, copies
         }
         return Target { kind: TargetKind::Known, vsi };
     }
-    flood(cx, vid, copies, |member| member.learns || member.role != Role::Downlink);
+    copies.extend(cx.snapshot.members_for_unknown(vid).iter().map(|(port, _)| to(*port)));
     target(TargetKind::Unknown)
 }
 
@@ -80,11 +81,6 @@ pub(crate) fn limit(
     let passes = if cx.live { bucket.take(fill, cx.now, 1) } else { bucket.has(fill, cx.now) };
     watch.note(|| Step::Storm { target, passes });
     if passes { Ok(()) } else { Err(reason) }
-}
-
-fn flood(cx: &Context<'_>, vid: Vid, copies: &mut Vec<Copy>, takes: impl Fn(&Member) -> bool) {
-    copies
-        .extend(cx.snapshot.members(vid).iter().filter(|member| takes(member)).map(|member| to(member.port)));
 }
 
 fn to(port: PortId) -> Copy {

@@ -58,8 +58,9 @@ pub struct Snapshot {
     kind: RelayKind,
     /// By port number.
     rows: Box<[Option<Row>]>,
+    uplink: Option<PortId>,
     /// By VID: the ports that are up and members.
-    members: Box<[Box<[Member]>]>,
+    members: Box<[Members]>,
     statics: HashMap<Key, Static, BuildHasherDefault<KeyHasher>>,
     /// In order of opening.
     vsis: Box<[VsiRow]>,
@@ -77,13 +78,13 @@ pub(crate) struct VsiRow {
     pub(crate) state: Arc<VsiState>,
 }
 
-/// A port to flood to.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Member {
-    pub(crate) port: PortId,
-    pub(crate) role: Role,
-    /// A downlink whose addresses in this VLAN are not all known.
-    pub(crate) learns: bool,
+/// The ports to flood a VLAN to.
+#[derive(Clone, Debug, Default)]
+struct Members {
+    /// For groups.
+    all: Vec<(PortId, Role)>,
+    /// For stations nobody knows the port of: no downlinks whose addresses are all known.
+    unknown: Vec<(PortId, Role)>,
 }
 
 /// An address a VSI names.
@@ -143,14 +144,15 @@ impl Snapshot {
             }
         }
         let mut rows: Vec<Option<Row>> = vec![None; size];
-        let mut members: Vec<Vec<Member>> = vec![Vec::new(); Vid::TABLE];
+        let mut members: Vec<Members> = vec![Members::default(); Vid::TABLE];
         for (plan, id) in ports.iter().map(|plan| (plan, plan.config.id)) {
             let filters = filters.get(id.index()).map(Vec::as_slice).unwrap_or_default();
             let row = Row::new(kind, limits, plan, filters, vsis, &all);
             for vid in row.members.iter().filter(|_| row.up) {
-                if let Some(list) = members.get_mut(vid.index()) {
-                    let learns = row.role == Role::Downlink && row.anyone.contains(vid);
-                    list.push(Member { port: id, role: row.role, learns });
+                let Some(members) = members.get_mut(vid.index()) else { continue };
+                members.all.push((id, row.role));
+                if row.role != Role::Downlink || row.anyone.contains(vid) {
+                    members.unknown.push((id, row.role));
                 }
             }
             if let Some(slot) = rows.get_mut(id.index()) {
@@ -160,7 +162,12 @@ impl Snapshot {
         Self {
             kind,
             rows: rows.into(),
-            members: members.into_iter().map(Vec::into_boxed_slice).collect(),
+            uplink: ports
+                .iter()
+                .map(|plan| plan.config)
+                .find(|port| port.role == Role::Uplink)
+                .map(|port| port.id),
+            members: members.into(),
             statics,
             vsis: vsis.iter().map(|vsi| VsiRow::new(vsi, ports)).collect(),
         }
@@ -198,9 +205,19 @@ impl Snapshot {
         self.vsis.iter().find(|vsi| vsi.key == key)
     }
 
+    /// The uplink of an edge relay.
+    pub(crate) const fn uplink(&self) -> Option<PortId> {
+        self.uplink
+    }
+
     /// The ports that are up and members of `vid`.
-    pub(crate) fn members(&self, vid: Vid) -> &[Member] {
-        self.members.get(vid.index()).map_or(&[], |list| list)
+    pub(crate) fn members(&self, vid: Vid) -> &[(PortId, Role)] {
+        self.members.get(vid.index()).map_or(&[], |members| &members.all)
+    }
+
+    /// Those of them that get frames for stations nobody knows the port of.
+    pub(crate) fn members_for_unknown(&self, vid: Vid) -> &[(PortId, Role)] {
+        self.members.get(vid.index()).map_or(&[], |members| &members.unknown)
     }
 
     /// The VSI address `mac` in `vid`.
