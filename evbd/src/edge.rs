@@ -1,10 +1,10 @@
-//! What a station's edge relay does, and why: VEB, VEPA, isolated, private or passthru [Q 40.1].
+//! What a station's edge relay does, and why: VEB, VEPA, isolated, private, passthru or direct [Q 40.1].
 //!
 //! | `mode` | the bridge says on, proved | says on, not proved | says off, or nothing |
 //! |---|---|---|---|
 //! | auto | VEPA | `fallback` | `fallback` |
 //! | vepa | VEPA | VEPA | `fallback` |
-//! | veb, private, passthru | as configured | as configured | as configured |
+//! | veb, private, passthru, direct | as configured | as configured | as configured |
 //!
 //! While the uplink is down nothing the bridge said holds. With `fallback = "hold"` a VEPA stays one whatever the bridge does later, and says that it is held; before it was one
 //! it is a VEB.
@@ -229,6 +229,7 @@ fn decide(
         (StationMode::Veb, _) => return as_configured(EdgeMode::Veb),
         (StationMode::Private, _) => return as_configured(EdgeMode::Private),
         (StationMode::Passthru, _) => return as_configured(EdgeMode::Passthru),
+        (StationMode::Direct, _) => return as_configured(EdgeMode::Direct),
         (StationMode::Auto, _) if on && proof == Proof::Proven => return vepa(proof.words()),
         (StationMode::Vepa, _) if on => return vepa("the bridge says it reflects"),
         (StationMode::Auto, _) if on => proof.words(),

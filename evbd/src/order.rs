@@ -12,7 +12,7 @@ use vdp::{
 };
 
 use crate::{
-    config::{self, StationMode, VsiConfig},
+    config::{self, VsiConfig},
     core::Core,
     effect::Effect,
     event::Event,
@@ -70,7 +70,7 @@ pub(crate) enum OrderError {
     Port(String),
     #[error("`{0}` cannot be an interface name: 1 to 15 characters without blanks or slashes")]
     Interface(String),
-    #[error("mode = \"passthru\" gives the uplink to one VSI, and that is {0}")]
+    #[error("the mode of the edge relay gives the uplink to one VSI, and that is {0}")]
     Passthru(String),
     #[error(transparent)]
     Command(#[from] CommandError),
@@ -217,7 +217,7 @@ fn may_be_given(core: &Core, config: &VsiConfig) -> Result<(), OrderError> {
     if core.ports.iter().any(|port| port.kind != PortKind::Vm && port.interface == config.interface) {
         return Err(OrderError::Port(config.interface.clone()));
     }
-    let passthru = core.config.station().is_some_and(|station| station.mode == StationMode::Passthru);
+    let passthru = core.config.station().is_some_and(|station| station.mode.has_one_vsi());
     if core.ports.len() > usize::from(u16::MAX) && !core.ports.iter().any(Port::is_free) {
         return Err(OrderError::NoPort);
     }

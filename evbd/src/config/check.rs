@@ -12,8 +12,8 @@ use toml::Spanned;
 use vdp::Timing;
 
 use super::{
-    BridgeConfig, BridgePort, BridgePortKind, Config, Fallback, Fault, OnPeerLoss, RelayConfig, RoleConfig,
-    StationConfig, StationMode, agents, carrier, dcb, schema, vsi, vsidb,
+    BridgeConfig, BridgePort, BridgePortKind, Config, Fallback, Fault, OnPeerLoss, RoleConfig, StationConfig,
+    StationMode, agents, carrier, dcb, relay, schema, vsi, vsidb,
 };
 
 /// Turns the file into a configuration.
@@ -28,7 +28,7 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
     }
     let lldp = agents::agents(&file.lldp, &file.ports)?;
     let dcbx = dcb::dcbx(&file.dcbx, &file.ports, &lldp)?;
-    let relay = relay(file.relay)?;
+    let relay = relay::relay(&file.relay, &file.ports)?;
     let control_socket = control_socket(file.control)?;
     let name = file.name.unwrap_or_else(host_name);
     let state = state(file.state, &name)?;
@@ -126,10 +126,10 @@ fn station(
         return fault(role_span, "a station without an uplink", "one [[port]] with kind = \"uplink\"");
     };
     let mode = edge_mode(evb)?;
-    if mode == StationMode::Passthru && vsis.len() != 1 {
+    if mode.has_one_vsi() && vsis.len() != 1 {
         return fault(
             evb.mode.as_ref().map_or(evb_span, Spanned::span),
-            format!("mode = \"passthru\" gives the uplink to one VSI, and there are {}", vsis.len()),
+            format!("this mode gives the uplink to one VSI, and there are {}", vsis.len()),
             "exactly one [[vsi]]",
         );
     }
@@ -169,7 +169,7 @@ fn probe_interval(evb: &schema::Evb) -> Result<Option<Duration>, Fault> {
     Ok((seconds > 0).then(|| Duration::from_secs(u64::from(seconds))))
 }
 
-const MODES: &str = "mode = \"auto\", \"vepa\", \"veb\", \"private\" or \"passthru\"";
+const MODES: &str = "mode = \"auto\", \"vepa\", \"veb\", \"private\", \"passthru\" or \"direct\"";
 const VEPA_MODES: &str = "leave it out, or set mode = \"auto\" or \"vepa\"";
 
 fn bridge(
@@ -196,6 +196,7 @@ fn bridge(
             schema::PortKind::Lan => BridgePortKind::Lan {
                 untagged: port.untagged.map(Spanned::into_inner),
                 tagged: port.tagged.into_iter().map(Spanned::into_inner).collect(),
+                takes_over: port.takes_over.is_none_or(Spanned::into_inner),
             },
             schema::PortKind::Uplink => {
                 return fault(
@@ -222,13 +223,6 @@ fn proposal(evb: schema::Evb) -> Timing {
         rwd: evb.resource_wait_exponent.unwrap_or(default.rwd),
         rka: evb.keep_alive_exponent.unwrap_or(default.rka),
     }
-}
-
-fn relay(file: schema::Relay) -> Result<RelayConfig, Fault> {
-    Ok(RelayConfig {
-        fdb_entries: in_range(file.fdb_entries, 64, 1 << 20, 65_536, "fdb_entries")?,
-        ageing_s: in_range(file.ageing, 10, 1_000_000, 300, "ageing")?,
-    })
 }
 
 fn control_socket(file: Option<schema::Control>) -> Result<PathBuf, Fault> {
@@ -264,6 +258,13 @@ const STATE: &str = "/var/lib/evbd";
 
 fn lan_keys_absent(port: &schema::Port) -> Result<(), Fault> {
     let given = port.untagged.as_ref().map(Spanned::span).or_else(|| port.tagged.first().map(Spanned::span));
+    if let Some(takes_over) = &port.takes_over {
+        return fault(
+            takes_over.span(),
+            "addresses of VSIs are taken over by LAN ports",
+            "`takes_over` only with kind = \"lan\"",
+        );
+    }
     match given {
         Some(span) => fault(
             span,

@@ -7,6 +7,7 @@ mod agents;
 mod carrier;
 mod check;
 mod dcb;
+mod relay;
 mod schema;
 pub mod tlvs;
 mod vsi;
@@ -29,6 +30,7 @@ pub use self::{
     agents::AgentSettings,
     carrier::{CarrierConfig, Choice},
     dcb::{Apply, DcbxConfig},
+    relay::RelayConfig,
     tlvs::Tlvs,
     vsi::{FilterKeys, VsiConfig},
     vsidb::{ManagerConfig, VsiDbConfig},
@@ -61,7 +63,7 @@ pub struct Config {
     pub on_peer_loss: OnPeerLoss,
     /// What this node is, with what only that role has.
     pub role: RoleConfig,
-    /// The relay's table sizes and ageing.
+    /// The relay's table sizes, times and limits.
     pub relay: RelayConfig,
     /// How frames are moved.
     pub carrier: CarrierConfig,
@@ -109,6 +111,8 @@ pub enum StationMode {
     Private,
     /// The only VM owns the uplink.
     Passthru,
+    /// The only VM has the uplink to itself, and is held to its VSI's addresses.
+    Direct,
 }
 
 impl StationMode {
@@ -116,6 +120,12 @@ impl StationMode {
     #[must_use]
     pub const fn wants_reflection(self) -> bool {
         matches!(self, Self::Auto | Self::Vepa)
+    }
+
+    /// Whether the uplink is for one VSI alone.
+    #[must_use]
+    pub const fn has_one_vsi(self) -> bool {
+        matches!(self, Self::Passthru | Self::Direct)
     }
 }
 
@@ -173,16 +183,9 @@ pub enum BridgePortKind {
         untagged: Option<Vid>,
         /// VLANs carried tagged.
         tagged: Vec<Vid>,
+        /// A VSI's address that speaks there has moved there.
+        takes_over: bool,
     },
-}
-
-/// Sizes and times of the relay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RelayConfig {
-    /// Learnt addresses kept.
-    pub fdb_entries: u32,
-    /// Seconds after which an unused learnt address is forgotten.
-    pub ageing_s: u32,
 }
 
 /// A configuration file that was found valid.

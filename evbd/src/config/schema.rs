@@ -15,6 +15,7 @@ use super::{
     agents::LldpKeys,
     carrier::{Capture, Choice, Workers},
     dcb::DcbxKeys,
+    relay::StormKeys,
     vsi::FilterKeys,
     vsidb::{ManagerKeys, VsiDbKeys},
 };
@@ -99,6 +100,11 @@ pub(super) struct Evb {
 pub(super) struct Relay {
     pub(super) fdb_entries: Option<Spanned<u32>>,
     pub(super) ageing: Option<Spanned<u32>>,
+    pub(super) snooping: Option<bool>,
+    pub(super) flap_moves: Option<Spanned<u8>>,
+    pub(super) flap_window: Option<Spanned<u32>>,
+    pub(super) flap_hold: Option<Spanned<u32>>,
+    pub(super) storm: StormKeys,
     pub(super) workers: Option<Spanned<Workers>>,
     pub(super) cpus: Option<Spanned<Vec<u16>>>,
     pub(super) spin: Option<Spanned<u32>>,
@@ -114,6 +120,9 @@ pub(super) struct Port {
     #[serde(default)]
     pub(super) tagged: Vec<Spanned<Vid>>,
     pub(super) carrier: Option<Choice>,
+    pub(super) takes_over: Option<Spanned<bool>>,
+    #[serde(default)]
+    pub(super) storm: StormKeys,
     #[serde(default)]
     pub(super) lldp: LldpKeys,
     #[serde(default)]

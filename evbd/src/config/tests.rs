@@ -225,6 +225,10 @@ fn mistakes_are_found_where_they_are() {
             "one [[manager]]",
         ),
         (bridge("[control]\nsocket = \"a\""), "t.toml:6:10:", "relative", "absolute"),
+        (bridge("takes_over = true"), "t.toml:5:14:", "taken over by LAN ports", "kind = \"lan\""),
+        (bridge("storm.unknown = 0"), "t.toml:5:17:", "`storm.unknown` = 0", "1 to 100000000"),
+        (bridge("[relay]\nstorm = { brodcast = 5 }"), "t.toml:6:11:", "brodcast", ""),
+        (bridge("[relay]\nflap_moves = 255"), "t.toml:6:14:", "`flap_moves` = 255", "0 to 254"),
         (bridge("[relay]\nfdb_entries = 1"), "t.toml:6:15:", "`fdb_entries` = 1", "64 to 1048576"),
     ];
     for (text, place, what, allowed) in cases {

@@ -70,7 +70,7 @@ fn reflect(relay: &mut EdgeRelay, outputs: &[Output]) {
 
 #[test]
 fn every_mode_by_what_is_known() {
-    use EdgeMode::{Isolate, Passthru, Private, Veb, Vepa};
+    use EdgeMode::{Direct, Isolate, Passthru, Private, Veb, Vepa};
     use StationMode as Mode;
     let modes = [
         (Mode::Auto, Fallback::Veb, [Veb, Veb, Veb, Vepa, Veb]),
@@ -82,6 +82,7 @@ fn every_mode_by_what_is_known() {
         (Mode::Veb, Fallback::Veb, [Veb; 5]),
         (Mode::Private, Fallback::Veb, [Private; 5]),
         (Mode::Passthru, Fallback::Veb, [Passthru; 5]),
+        (Mode::Direct, Fallback::Isolate, [Direct; 5]),
     ];
     for (mode, fallback, [silent, refused, said, proven, withdrawn]) in modes {
         let mut relay = relay(mode, fallback);

@@ -85,10 +85,8 @@ impl Dataplane {
             .collect();
         let limits = Limits {
             ports: u16::try_from(ports.len() + SPARE_PORTS).context("too many ports")?,
-            fdb_entries: config.relay.fdb_entries,
-            fdb_ageing: config.relay.ageing_s,
             hash_seed: rand::random(),
-            ..Limits::default()
+            ..config.relay.limits
         };
         let relay = Arc::new(Relay::new(limits));
         let kind = match &config.role {
@@ -413,14 +411,15 @@ fn port_config(config: &Config, id: PortId, interface: &str, kind: PortKind) -> 
             bridge_port(id, bridge.ports.iter().find(|port| port.interface == interface)?, bridge.guard)
         }
     };
-    Some(PortConfig { name: interface.to_owned(), up: false, ..port })
+    Some(PortConfig { name: interface.to_owned(), storm: config.relay.storm(interface), up: false, ..port })
 }
 
 fn bridge_port(id: PortId, port: &BridgePort, guard: bool) -> PortConfig {
     let new = PortConfig::new(id, Role::Bridge);
     match &port.kind {
         BridgePortKind::Station => PortConfig { guard, ..new },
-        BridgePortKind::Lan { untagged, tagged } => PortConfig {
+        BridgePortKind::Lan { untagged, tagged, takes_over } => PortConfig {
+            takes_over: *takes_over,
             pvid: *untagged,
             untagged: untagged.iter().copied().collect(),
             tagged: tagged.iter().copied().collect(),
