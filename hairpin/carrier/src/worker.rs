@@ -427,7 +427,7 @@ impl Core {
         }
     }
 
-    /// Serves the hot ports until `end`, or until none is left that had frames lately.
+    /// Serves the hot ports until `end`, or until none has frames.
     fn spin(&mut self, mut serve: impl FnMut(&mut Self, PortId, Instant) -> usize, end: Instant) {
         let mut now = clock::now();
         while !self.hot.is_empty() && now < end {
@@ -451,6 +451,8 @@ impl Core {
             if idle {
                 // Whoever else wants this processor has it first.
                 thread::yield_now();
+                // And ports that are waited for are looked at too.
+                return;
             }
             now = clock::now();
         }
