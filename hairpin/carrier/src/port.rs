@@ -11,9 +11,9 @@ use crate::{
 
 /// A port of the relay: what brings frames of one interface and sends copies by it.
 ///
-/// A worker does this with it, again and again: [`Port::receive`] puts waiting frames into the worker's batch; copies of
-/// them go into the queues of other ports or of the same one; [`Port::transmit`] sends each queue; and
-/// [`Port::release`] of the port that received says that the batch's frames are done with. Frames stay where they were
+/// A worker does this with it, again and again: `Port::receive` puts waiting frames into the worker's batch; copies of
+/// them go into the queues of other ports or of the same one; `Port::transmit` sends each queue; and
+/// `Port::release` of the port that received says that the batch's frames are done with. Frames stay where they were
 /// received until then.
 #[derive(Debug)]
 pub enum Port {
