@@ -281,6 +281,8 @@ async fn a_manager_over_tls_is_believed_by_its_authority_only() {
     let (_, evbd) = place.station.evbd(evbd_program!(), &station_config()).await;
     open(&evbd).await;
     server.hears("if-none-match: \"1\"");
+    server.become_(Mood::Send("302 Found\r\nLocation: http://127.0.0.1:8081/types", String::new()));
+    manager(&tor, "failing", "https only").await;
 }
 
 #[tokio::test]

@@ -74,15 +74,11 @@ async fn ask(
 ) {
     loop {
         let asked = Instant::now();
-        let (request, tag) = (config.clone(), etag.clone());
-        let heard = spawn_blocking(move || fetch(&request, tag.as_deref())).await;
+        let (request, tag, file) = (config.clone(), etag.clone(), file.clone());
+        let heard = spawn_blocking(move || hear(&request, tag.as_deref(), file.as_deref())).await;
         let heard = match heard.unwrap_or_else(|error| Err(error.to_string())) {
             Ok(None) => Ok(None),
-            Ok(Some((answer, tag))) => {
-                let copy = Copy { url: config.url.clone(), etag: tag, answer };
-                if let Some(error) = file.as_deref().and_then(|file| keep(file, &copy).err()) {
-                    tracing::warn!(%error, manager = %config.id, "no copy kept of what the manager says");
-                }
+            Ok(Some(copy)) => {
                 etag = copy.etag;
                 Ok(Some(copy.answer.profiles))
             }
@@ -96,6 +92,16 @@ async fn ask(
     }
 }
 
+/// What the manager says, kept in `file`; nothing if its tag is still `etag`.
+fn hear(config: &ManagerConfig, etag: Option<&str>, file: Option<&Path>) -> Result<Option<Copy>, String> {
+    let Some((answer, tag)) = fetch(config, etag)? else { return Ok(None) };
+    let copy = Copy { url: config.url.clone(), etag: tag, answer };
+    if let Some(error) = file.and_then(|file| keep(file, &copy).err()) {
+        tracing::warn!(%error, manager = %config.id, "no copy kept of what the manager says");
+    }
+    Ok(Some(copy))
+}
+
 /// What the manager says and the tag of that; nothing if the tag is still `etag`.
 fn fetch(config: &ManagerConfig, etag: Option<&str>) -> Result<Option<(Answer, Option<String>)>, String> {
     let url = &config.url;
@@ -106,6 +112,8 @@ fn fetch(config: &ManagerConfig, etag: Option<&str>) -> Result<Option<(Answer, O
     let agent = ureq::Agent::config_builder()
         .timeout_global(Some(config.timeout))
         .http_status_as_error(false)
+        // Who asks in private is not led elsewhere.
+        .https_only(url.starts_with("https://"))
         .tls_config(tls.build())
         .build()
         .new_agent();
