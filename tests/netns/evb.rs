@@ -167,7 +167,7 @@ async fn a_neighbour_that_speaks_draft_0_2_is_named() {
     };
     set("evb", "no");
     set("evbcfg", "yes");
-    let (_, evbd) = station.evbd(evbd_program!(), &station_config(1, "")).await;
+    let (_, evbd) = station.evbd(evbd_program!(), &station_config(1, "dialect = \"standard\"")).await;
     let draft = |e: &Value| says(e, "event") == "evb" && e["status"]["peer"] == "draft";
     let seen = event(&evbd, "draft 0.2", PATIENCE, draft).await;
     assert!(says(&seen["status"]["reflective_relay"], "words").contains("draft 0.2"), "{seen}");

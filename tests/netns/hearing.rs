@@ -140,7 +140,7 @@ async fn every_master_is_heard_through_and_none_leaks() {
     let relay = "0003";
     // The kernel's changes, and the row that follows: method, why, leak, fault, packet sockets.
     let rows: [Row; 9] = [
-        ("", "ethertype", "no master", "", "", &[relay, "88cc", "8940"]),
+        ("", "ethertype", "no master", "", "", &[relay, "88b7", "88cc", "8940"]),
         ("link set b0 master br0", "all+filter", "no STP", "blocked", "bridge br0", &["0003"]),
         (
             "link set br0 type bridge stp_state 1",
@@ -148,7 +148,7 @@ async fn every_master_is_heard_through_and_none_leaks() {
             "runs STP",
             "",
             "bridge br0",
-            &["88cc", "8940"],
+            &["88b7", "88cc", "8940"],
         ),
         (
             "link set br0 type bridge group_fwd_mask 0x4000",
@@ -164,7 +164,7 @@ async fn every_master_is_heard_through_and_none_leaks() {
             "runs STP",
             "",
             "bridge br0",
-            &["88cc", "8940"],
+            &["88b7", "88cc", "8940"],
         ),
         (
             "link set b0 type bridge_slave group_fwd_mask 1",
@@ -174,14 +174,14 @@ async fn every_master_is_heard_through_and_none_leaks() {
             "bridge br0",
             &["0003"],
         ),
-        ("link set b0 nomaster", "ethertype", "no master", "", "", &[relay, "88cc", "8940"]),
+        ("link set b0 nomaster", "ethertype", "no master", "", "", &[relay, "88b7", "88cc", "8940"]),
         (
             "link add mv0 link b0 up type macvlan mode vepa",
             "ethertype",
             "no master",
             "",
             "",
-            &[relay, "88cc", "8940"],
+            &[relay, "88b7", "88cc", "8940"],
         ),
         (
             "link del mv0\nlink add mv0 link b0 up type macvlan mode passthru",
@@ -189,7 +189,7 @@ async fn every_master_is_heard_through_and_none_leaks() {
             "no master",
             "",
             "",
-            &[relay, "88cc", "8940"],
+            &[relay, "88b7", "88cc", "8940"],
         ),
     ];
     for (change, method, because, leak, fault, types) in rows {

@@ -36,7 +36,7 @@ impl Net {
         );
         let directory = Path::new("/run/evbd-lab").join(name);
         fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
-        let lock_path = directory.join("lock");
+        let lock_path = directory.join(LOCK);
         let mut lock =
             File::options().create(true).read(true).write(true).truncate(false).open(&lock_path)?;
         match lock.try_lock() {
@@ -52,14 +52,23 @@ impl Net {
         Ok(Self { name: name.to_owned(), directory, _lock: lock, made: false, started: RefCell::default() })
     }
 
-    /// Removes namespaces of this name, with the processes in them. True if there were any.
+    /// Removes namespaces of this name, with the processes in them, and what the daemons of a lab of this name kept. True
+    /// if there were any namespaces.
     pub(super) fn remove_leftovers(&mut self) -> anyhow::Result<bool> {
         let found = self.existing()?;
-        if found.is_empty() {
-            return Ok(false);
+        if !found.is_empty() {
+            remove(&found, Vec::new())?;
         }
-        remove(&found, Vec::new())?;
-        Ok(true)
+        for entry in fs::read_dir(&self.directory)?.collect::<Result<Vec<_>, _>>()? {
+            let path = entry.path();
+            match entry.file_type()? {
+                kind if kind.is_dir() => fs::remove_dir_all(&path),
+                _ if entry.file_name() == LOCK => Ok(()),
+                _ => fs::remove_file(&path),
+            }
+            .with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+        Ok(!found.is_empty())
     }
 
     /// Makes the namespaces and wires; they are up, the VMs have addresses.
@@ -279,3 +288,6 @@ pub(super) const VMS: [Vm; 2] = [
         uuid: "6b1d0a58-0000-4000-8000-000000000002",
     },
 ];
+
+/// In a lab's directory, locked while the lab runs.
+const LOCK: &str = "lock";
