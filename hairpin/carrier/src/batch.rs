@@ -15,34 +15,39 @@ use crate::{
     sys::{
         self, Loaded, Message, RecvRing, SendSet,
         ring::{RxRing, Slot},
+        xsk::{self, Umem},
     },
     vnet::VnetHdr,
 };
 
 /// Buffers for the frames of one system call. Belongs to one thread.
 pub struct Batch {
-    rows: Vec<Row>,
+    pub(crate) rows: Vec<Row>,
     /// Buffers for frames that the kernel copies.
     buffers: RecvRing,
     /// The ring of the port whose frames these are, until they are done with.
     ring: Option<RxRing>,
     /// Room for the arguments of the call that sends.
     set: SendSet,
+    /// What all xdp ports of a thread receive into and send from, once there is one.
+    pub(crate) umem: Option<Umem>,
 }
 
 /// A frame of the batch: where it lies, and what its beginning says.
-struct Row {
-    place: Place,
-    head: Result<Head, RxError>,
+pub(crate) struct Row {
+    pub(crate) place: Place,
+    pub(crate) head: Result<Head, RxError>,
 }
 
 /// Where the octets of a frame lie.
 #[derive(Clone, Copy, Debug)]
-enum Place {
+pub(crate) enum Place {
     /// In this buffer, behind a vnet header.
     Buffer(usize),
     /// In this slot of the ring.
     Slot(usize),
+    /// In this chunk of `umem`.
+    Chunk(xsk::Place),
 }
 
 impl Batch {
@@ -59,6 +64,7 @@ impl Batch {
             buffers: RecvRing::new(Self::FRAMES, BUFFER),
             ring: None,
             set: SendSet::new(Self::FRAMES),
+            umem: None,
         }
     }
 
@@ -77,11 +83,12 @@ impl Batch {
             Place::Slot(index) => {
                 self.ring.as_ref().and_then(|ring| ring.slot(index)).map_or(&[], |slot| slot.octets)
             }
+            Place::Chunk(place) => self.umem.as_ref().map_or(&[], |umem| umem.octets(place)),
         }
     }
 
     /// What follows the addresses and the tag of row `slot`.
-    fn rest(&self, slot: usize) -> &[u8] {
+    pub(crate) fn rest(&self, slot: usize) -> &[u8] {
         let Some(Row { place, head: Ok(head) }) = self.rows.get(slot) else { return &[] };
         self.octets(*place).get(head.start..).unwrap_or_default()
     }
@@ -281,7 +288,7 @@ impl PacketPort {
 /// Copies of a batch's frames that wait for one port.
 #[derive(Debug, Default)]
 pub struct TxQueue {
-    copies: Vec<TxCopy>,
+    pub(crate) copies: Vec<TxCopy>,
 }
 
 /// What a queue sent and lost.
@@ -312,10 +319,10 @@ impl TxQueue {
 
 /// One copy: the octets that precede the rest of the frame, and where that rest is.
 #[derive(Clone, Copy, Debug)]
-struct TxCopy {
+pub(crate) struct TxCopy {
     head: [u8; HEAD],
     tagged: bool,
-    slot: usize,
+    pub(crate) slot: usize,
 }
 
 impl TxCopy {
@@ -330,11 +337,12 @@ impl TxCopy {
         Self { head, tagged: tag.is_some(), slot: frame.slot() }
     }
 
-    fn vnet(&self) -> VnetHdr {
+    /// What is still to be done to the frame.
+    pub(crate) fn vnet(&self) -> VnetHdr {
         self.head.first_chunk().map_or_else(VnetHdr::default, |octets| VnetHdr::from_bytes(*octets))
     }
 
-    fn is_super_frame(&self) -> bool {
+    pub(crate) fn is_super_frame(&self) -> bool {
         let [_, gso_type, ..] = self.head;
         gso_type != 0
     }
@@ -350,12 +358,12 @@ impl TxCopy {
     }
 
     /// The copy as one piece, without vnet header.
-    fn whole(&self, batch: &Batch) -> Vec<u8> {
-        [self.head().get(VnetHdr::LEN..).unwrap_or_default(), batch.rest(self.slot)].concat()
+    pub(crate) fn whole(&self, batch: &Batch) -> Vec<u8> {
+        [self.front(), batch.rest(self.slot)].concat()
     }
 
     /// Where the IP header starts in it: behind the EtherType that follows the last tag.
-    fn ip(&self, batch: &Batch) -> usize {
+    pub(crate) fn ip(&self, batch: &Batch) -> usize {
         let rest = batch.rest(self.slot);
         let inner = rest.chunks(TAG).take_while(|chunk| {
             chunk.first_chunk().is_some_and(|pair| EtherType(u16::from_be_bytes(*pair)).is_vlan())
@@ -372,6 +380,11 @@ impl TxCopy {
     fn head(&self) -> &[u8] {
         let len = if self.tagged { HEAD } else { HEAD - TAG };
         self.head.get(..len).unwrap_or_default()
+    }
+
+    /// The frame's own octets before the rest: addresses and tag.
+    pub(crate) fn front(&self) -> &[u8] {
+        self.head().get(VnetHdr::LEN..).unwrap_or_default()
     }
 }
 

@@ -29,6 +29,12 @@ pub enum Step {
     Kind,
     /// Blocking control frames that a bridge would forward.
     Block,
+    /// Seeing whether AF_XDP would bring its frames unharmed.
+    Divert,
+    /// Attaching the program that feeds AF_XDP sockets.
+    Program,
+    /// Sharing memory with the kernel.
+    Memory,
 }
 
 impl fmt::Display for Step {
@@ -40,6 +46,9 @@ impl fmt::Display for Step {
             Self::Bind => f.write_str("cannot bind to the interface"),
             Self::Kind => f.write_str("cannot be a port"),
             Self::Block => f.write_str("cannot block leaking control frames"),
+            Self::Divert => f.write_str("cannot be an xdp port"),
+            Self::Program => f.write_str("cannot attach the XDP program"),
+            Self::Memory => f.write_str("cannot share memory for AF_XDP"),
         }
     }
 }
@@ -67,6 +76,14 @@ fn remedy(step: &Step, source: &io::Error) -> &'static str {
         (Step::Option(_), Some(libc::EPERM | libc::EACCES)) => {
             "; the process needs CAP_NET_RAW and CAP_NET_ADMIN"
         }
+        (Step::Program, Some(libc::EPERM | libc::EACCES)) => "; the process needs CAP_BPF and CAP_NET_ADMIN",
+        (Step::Program, Some(libc::EBUSY | libc::EEXIST)) => "; another XDP program is there",
+        (Step::Program, Some(libc::EOPNOTSUPP | libc::EINVAL)) => {
+            "; the driver has no XDP, or the kernel is older than 6.8"
+        }
+        (Step::Bind, Some(libc::EBUSY)) => "; another process has AF_XDP sockets there",
+        (Step::Bind, Some(libc::ENOBUFS)) => "; raise the limit of locked memory (LimitMEMLOCK=)",
+        (Step::Bind, Some(libc::EOPNOTSUPP)) => "; the driver has no zero copy, as other xdp ports have",
         (Step::Block, Some(libc::EPERM | libc::EACCES)) => "; the process needs CAP_BPF and CAP_NET_ADMIN",
         (Step::Block, Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP)) => {
             "; the kernel is older than 6.6 or was built without eBPF at tcx hooks"

@@ -32,6 +32,9 @@ pub enum RxError {
     /// The tag carries VID 4095.
     #[error("VLAN tag with the reserved VID 4095")]
     BadTag(usize),
+    /// The sender left its checksum unfinished, or may have, and it cannot be finished here.
+    #[error("a checksum that cannot be finished here")]
+    Checksum(usize),
 }
 
 impl RxError {
@@ -39,7 +42,9 @@ impl RxError {
     #[must_use]
     pub const fn octets(self) -> usize {
         match self {
-            Self::Runt(octets) | Self::Truncated(octets) | Self::BadTag(octets) => octets,
+            Self::Runt(octets) | Self::Truncated(octets) | Self::BadTag(octets) | Self::Checksum(octets) => {
+                octets
+            }
         }
     }
 }
@@ -135,6 +140,7 @@ impl PortStats {
             Err(RxError::Runt(_)) => self.rx_runt += 1,
             Err(RxError::Truncated(_)) => self.rx_truncated += 1,
             Err(RxError::BadTag(_)) => self.rx_bad_tag += 1,
+            Err(RxError::Checksum(_)) => self.rx_unfinished += 1,
         }
     }
 }
@@ -157,9 +163,24 @@ mod tests {
     #[test]
     fn each_error_is_one_counter() {
         let mut stats = PortStats::default();
-        for error in [RxError::Runt(1), RxError::Truncated(2), RxError::BadTag(3), RxError::BadTag(0)] {
+        for error in [
+            RxError::Runt(1),
+            RxError::Truncated(2),
+            RxError::BadTag(3),
+            RxError::BadTag(0),
+            RxError::Checksum(9),
+        ] {
             stats.received(Err(error));
         }
-        assert_eq!(stats, PortStats { rx_runt: 1, rx_truncated: 1, rx_bad_tag: 2, ..PortStats::default() });
+        assert_eq!(
+            stats,
+            PortStats {
+                rx_runt: 1,
+                rx_truncated: 1,
+                rx_bad_tag: 2,
+                rx_unfinished: 1,
+                ..PortStats::default()
+            }
+        );
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     error::{OpenError, Step},
     socket::at,
     sys,
-    sys::bpf::{self, Direction, Insn},
+    sys::bpf::{self, Direction, Insn, code::*, regs},
 };
 
 /// LLDP and ECP to the nearest customer bridge are stopped at one interface while this lives.
@@ -78,30 +78,30 @@ fn program(direction: Direction, counters: i32) -> Vec<Insn> {
         Direction::Egress => 8,
     };
     let drop = [
-        insn(LOAD_MAP_VALUE, regs(1, PSEUDO_MAP_VALUE), 0, counters),
-        insn(0, 0, 0, counter),
-        insn(MOVE, regs(2, 0), 0, 1),
-        insn(ATOMIC_ADD, regs(1, 2), 0, 0),
-        insn(MOVE, regs(0, 0), 0, TCX_DROP),
-        insn(EXIT, 0, 0, 0),
+        Insn::new(LOAD_MAP, regs(1, PSEUDO_MAP_VALUE), 0, counters),
+        Insn::new(0, 0, 0, counter),
+        Insn::new(MOVE, regs(2, 0), 0, 1),
+        Insn::new(ATOMIC_ADD, regs(1, 2), 0, 0),
+        Insn::new(MOVE, regs(0, 0), 0, TCX_DROP),
+        Insn::new(EXIT, 0, 0, 0),
     ];
     let is = |ethertype: EtherType| i32::from(ethertype.0.to_be());
     // Conditions in a row; the last instruction of each that fails jumps over what is left of them and over `drop`.
-    let came_in = vec![insn(LOAD_FIELD, regs(0, 6), SKB_INGRESS_IFINDEX, 0), insn(IF_EQUAL, 0, 0, 0)];
+    let came_in = vec![Insn::new(LOAD_32, regs(0, 6), SKB_INGRESS_IFINDEX, 0), Insn::new(IF_EQUAL, 0, 0, 0)];
     let control = vec![
-        insn(LOAD_FIELD, regs(0, 6), SKB_PROTOCOL, 0),
-        insn(IF_EQUAL, 0, 1, is(EtherType::LLDP)),
-        insn(UNLESS_EQUAL_32, 0, 0, is(EtherType::ECP)),
+        Insn::new(LOAD_32, regs(0, 6), SKB_PROTOCOL, 0),
+        Insn::new(IF_EQUAL, 0, 1, is(EtherType::LLDP)),
+        Insn::new(UNLESS_EQUAL_32, 0, 0, is(EtherType::ECP)),
     ];
-    let to_low = vec![insn(LOAD_FRAME_32, 0, 0, 2), insn(UNLESS_EQUAL_32, 0, 0, low.cast_signed())];
-    let to_high = vec![insn(LOAD_FRAME_16, 0, 0, 0), insn(UNLESS_EQUAL_32, 0, 0, i32::from(high))];
+    let to_low = vec![Insn::new(LOAD_FRAME_32, 0, 0, 2), Insn::new(UNLESS_EQUAL_32, 0, 0, low.cast_signed())];
+    let to_high = vec![Insn::new(LOAD_FRAME_16, 0, 0, 0), Insn::new(UNLESS_EQUAL_32, 0, 0, i32::from(high))];
     let conditions = match direction {
         Direction::Ingress => vec![control, to_low, to_high],
         Direction::Egress => vec![came_in, control, to_low, to_high],
     };
     let mut left = conditions.iter().map(Vec::len).sum::<usize>() + drop.len();
     // Frames are loaded from the context in r6.
-    let mut program = vec![insn(MOVE_REGISTER, regs(6, 1), 0, 0)];
+    let mut program = vec![Insn::new(MOVE_REGISTER, regs(6, 1), 0, 0)];
     for mut condition in conditions {
         left -= condition.len();
         if let Some(jump) = condition.last_mut() {
@@ -110,16 +110,8 @@ fn program(direction: Direction, counters: i32) -> Vec<Insn> {
         program.extend(condition);
     }
     program.extend(drop);
-    program.extend([insn(MOVE, regs(0, 0), 0, TCX_NEXT), insn(EXIT, 0, 0, 0)]);
+    program.extend([Insn::new(MOVE, regs(0, 0), 0, TCX_NEXT), Insn::new(EXIT, 0, 0, 0)]);
     program
-}
-
-const fn insn(code: u8, registers: u8, offset: i16, value: i32) -> Insn {
-    Insn { code, registers, offset, value }
-}
-
-const fn regs(destination: u8, source: u8) -> u8 {
-    destination | source << 4
 }
 
 const GROUP: MacAddr = mac::NEAREST_CUSTOMER_BRIDGE;
@@ -127,20 +119,6 @@ const GROUP: MacAddr = mac::NEAREST_CUSTOMER_BRIDGE;
 // Fields of `struct __sk_buff`; the protocol stands there in network byte order.
 const SKB_PROTOCOL: i16 = 16;
 const SKB_INGRESS_IFINDEX: i16 = 36;
-
-// Instruction codes: class | size or operation | mode or source.
-const MOVE: u8 = 0xb7;
-const MOVE_REGISTER: u8 = 0xbf;
-const LOAD_FIELD: u8 = 0x61;
-/// Into r0, in host byte order; ends the program with `TCX_PASS` where the frame is shorter.
-const LOAD_FRAME_32: u8 = 0x20;
-const LOAD_FRAME_16: u8 = 0x28;
-const LOAD_MAP_VALUE: u8 = 0x18;
-const IF_EQUAL: u8 = 0x15;
-const UNLESS_EQUAL_32: u8 = 0x56;
-const ATOMIC_ADD: u8 = 0xdb;
-const EXIT: u8 = 0x95;
-const PSEUDO_MAP_VALUE: u8 = 2;
 
 const TCX_NEXT: i32 = -1;
 const TCX_DROP: i32 = 2;

@@ -1,13 +1,14 @@
 //! Moves frames between network interfaces for the relay.
 //!
 //! Three things:
-//! * [`Port`]: a port of the relay, on a packet socket ([`PacketPort`]). Takes every frame of its interface and sends the relay's copies, in batches,
-//!   and keeps what the kernel postponed: super-frames and unfinished checksums cross it as they are.
+//! * [`Port`]: a port of the relay. Takes every frame of its interface and sends the relay's copies, in batches. On a
+//!   packet socket ([`PacketPort`]) what the kernel postponed is kept: super-frames and unfinished checksums cross it as
+//!   they are. On AF_XDP sockets ([`XdpPort`]) frames cost less, super-frames are cut and checksums are finished.
 //! * [`Worker`]: a thread that asks [`hairpin::Relay`] about each frame of its ports and sends the copies.
 //! * [`ControlSocket`]: LLDP and ECP of one interface; [`LeakBlock`] keeps a kernel bridge from forwarding them.
 //!
 //! **Punted frames.** Where the relay says [`hairpin::Outcome::Punt`] the worker does nothing further. The kernel gives
-//! every packet socket its own copy of a frame, so the interface's [`ControlSocket`] has it already; handing it up a
+//! every packet socket its own copy of a frame, and an [`XdpPort`] leaves such frames to the kernel, so the interface's [`ControlSocket`] has it already; handing it up a
 //! second time would only double it.
 //!
 //! The only crate of evbd with `unsafe`, all of it in the module `sys`.
@@ -23,7 +24,9 @@ pub mod packet;
 pub mod port;
 pub mod stats;
 pub mod worker;
+pub mod xdp;
 
+mod checksum;
 mod filter;
 mod segment;
 mod socket;
@@ -42,3 +45,4 @@ pub use port::Port;
 pub use stats::PortStats;
 pub use vnet::VnetHdr;
 pub use worker::{Event, Worker, WorkerError, WorkerHandle, WorkerOptions};
+pub use xdp::{XdpMode, XdpOptions, XdpPort};

@@ -12,6 +12,7 @@ use ether::{Instant, MacAddr};
 use crate::{
     clock,
     error::{OpenError, PortError, Step},
+    filter,
     socket::{Bound, EVERY_PROTOCOL, Opening, at},
     stats::PortStats,
     sys::{
@@ -123,6 +124,13 @@ impl PacketPort {
         Ok(group)
     }
 
+    /// Opens `interface` to send by: it receives nothing.
+    pub(crate) fn open_sender(interface: &str, options: &Options) -> Result<Self, OpenError> {
+        let opening = Opening::by_name(interface)?;
+        opening.filter(&[filter::REFUSE])?;
+        Self::finish(opening, &Options { ring: 0, ..*options })
+    }
+
     fn finish(opening: Opening, options: &Options) -> Result<Self, OpenError> {
         opening.packet(libc::PACKET_VNET_HDR, "PACKET_VNET_HDR", true)?;
         opening.packet(libc::PACKET_AUXDATA, "PACKET_AUXDATA", true)?;
@@ -141,13 +149,8 @@ impl PacketPort {
         }
         let bound = opening.bind(EVERY_PROTOCOL)?;
         // Binding to an interface that is down succeeds and leaves an error behind.
-        match sys::take_error(bound.socket.as_fd()) {
-            Ok(0) => {
-                Ok(Self { bound, ring, lent: false, mtu: None, appetite: 1, counters: PortStats::default() })
-            }
-            Ok(code) => Err(at(&bound.interface, Step::Bind)(io::Error::from_raw_os_error(code))),
-            Err(error) => Err(at(&bound.interface, Step::Bind)(error)),
-        }
+        bound.check().map_err(at(&bound.interface, Step::Bind))?;
+        Ok(Self { bound, ring, lent: false, mtu: None, appetite: 1, counters: PortStats::default() })
     }
 
     /// The interface's name when it was opened.

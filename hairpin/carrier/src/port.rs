@@ -4,9 +4,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::{
     batch::{Batch, Sent, TxQueue},
-    error::PortError,
+    error::{OpenError, PortError},
     packet::PacketPort,
     stats::PortStats,
+    sys::xsk::Xsk,
+    xdp::XdpPort,
 };
 
 /// A port of the relay: what brings frames of one interface and sends copies by it.
@@ -19,6 +21,8 @@ use crate::{
 pub enum Port {
     /// By a packet socket.
     Packet(Box<PacketPort>),
+    /// By AF_XDP sockets.
+    Xdp(Box<XdpPort>),
 }
 
 impl Port {
@@ -27,6 +31,7 @@ impl Port {
     pub fn interface(&self) -> &str {
         match self {
             Self::Packet(port) => port.interface(),
+            Self::Xdp(port) => port.interface(),
         }
     }
 
@@ -34,6 +39,7 @@ impl Port {
     pub fn stats(&mut self) -> PortStats {
         match self {
             Self::Packet(port) => port.stats(),
+            Self::Xdp(port) => port.stats(),
         }
     }
 
@@ -41,6 +47,7 @@ impl Port {
     pub(crate) fn is_ready(&self) -> bool {
         match self {
             Self::Packet(port) => port.is_ready(),
+            Self::Xdp(port) => port.is_ready(),
         }
     }
 
@@ -51,6 +58,7 @@ impl Port {
     pub(crate) fn receive(&mut self, batch: &mut Batch) -> Result<usize, PortError> {
         match self {
             Self::Packet(port) => port.receive(batch),
+            Self::Xdp(port) => port.receive(batch),
         }
     }
 
@@ -58,27 +66,78 @@ impl Port {
     pub(crate) fn transmit(&mut self, queue: &mut TxQueue, batch: &mut Batch) -> Sent {
         match self {
             Self::Packet(port) => port.transmit(queue, batch),
+            Self::Xdp(port) => port.transmit(queue, batch),
         }
     }
 
     /// Gives the frames of `batch`, which this port received last, back to where they came from.
-    pub(crate) fn release(&mut self, batch: &mut Batch) {
+    ///
+    /// # Errors
+    /// As [`Port::receive`].
+    pub(crate) fn release(&mut self, batch: &mut Batch) -> Result<(), PortError> {
         match self {
-            Self::Packet(port) => port.release(batch),
+            Self::Packet(port) => {
+                port.release(batch);
+                Ok(())
+            }
+            Self::Xdp(port) => port.release(batch),
         }
     }
-}
 
-impl AsFd for Port {
-    fn as_fd(&self) -> BorrowedFd<'_> {
+    /// Makes the port one that receives into `batch` and sends from it. `leader` is what [`Port::leader`] says of any
+    /// other port of the same thread.
+    pub(crate) fn join(&mut self, batch: &mut Batch, leader: Option<&Xsk>) -> Result<(), OpenError> {
         match self {
-            Self::Packet(port) => port.as_fd(),
+            Self::Packet(_) => Ok(()),
+            Self::Xdp(port) => port.join(batch, leader),
         }
+    }
+
+    /// What other ports need of this one to join the same batch.
+    pub(crate) fn leader(&self) -> Option<&Xsk> {
+        match self {
+            Self::Packet(_) => None,
+            Self::Xdp(port) => port.leader(),
+        }
+    }
+
+    /// Whether some of what was sent has not gone out yet, and [`Port::push_out`] is to be called a moment later.
+    pub(crate) fn is_late(&mut self) -> bool {
+        match self {
+            Self::Packet(_) => false,
+            Self::Xdp(port) => port.is_late(),
+        }
+    }
+
+    /// Has the kernel go on with what is late.
+    ///
+    /// # Errors
+    /// As [`Port::receive`].
+    pub(crate) fn push_out(&mut self) -> Result<(), PortError> {
+        match self {
+            Self::Packet(_) => Ok(()),
+            Self::Xdp(port) => port.push_out(),
+        }
+    }
+
+    /// The descriptors that are readable when there is something to receive, or to hear of the interface.
+    pub(crate) fn watched(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let (packet, xdp) = match self {
+            Self::Packet(port) => (Some(port.as_fd()), None),
+            Self::Xdp(port) => (None, Some(port.watched())),
+        };
+        packet.into_iter().chain(xdp.into_iter().flatten())
     }
 }
 
 impl From<PacketPort> for Port {
     fn from(port: PacketPort) -> Self {
         Self::Packet(Box::new(port))
+    }
+}
+
+impl From<XdpPort> for Port {
+    fn from(port: XdpPort) -> Self {
+        Self::Xdp(Box::new(port))
     }
 }

@@ -117,6 +117,14 @@ pub(crate) struct Bound {
 }
 
 impl Bound {
+    /// Fails with what happened to the interface since this was asked last.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        match sys::take_error(self.socket.as_fd())? {
+            0 => Ok(()),
+            code => Err(io::Error::from_raw_os_error(code)),
+        }
+    }
+
     /// Whether the socket is still bound to the interface. One that went away, or to another namespace, never comes
     /// back to it.
     pub(crate) fn is_bound(&self) -> bool {

@@ -4,7 +4,7 @@ use std::ops::AddAssign;
 
 use serde::Serialize;
 
-/// Counters of one [`crate::PacketPort`] since it was opened.
+/// Counters of one [`crate::Port`] since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PortStats {
     /// Frames received whole.
@@ -23,6 +23,10 @@ pub struct PortStats {
     pub rx_bad_tag: u64,
     /// Frames whose postponed segmentation the kernel has no way to describe to us (tunnels, SCTP).
     pub rx_unreadable: u64,
+    /// Frames whose checksum the sender had left unfinished, and that was finished here.
+    pub rx_completed: u64,
+    /// Frames whose checksum may be unfinished and could not be finished here.
+    pub rx_unfinished: u64,
     /// Copies sent.
     pub tx_frames: u64,
     /// Their octets, outermost tag not included.
@@ -48,6 +52,8 @@ impl AddAssign for PortStats {
             rx_runt,
             rx_bad_tag,
             rx_unreadable,
+            rx_completed,
+            rx_unfinished,
             tx_frames,
             tx_octets,
             tx_full,
@@ -63,6 +69,8 @@ impl AddAssign for PortStats {
         self.rx_runt += rx_runt;
         self.rx_bad_tag += rx_bad_tag;
         self.rx_unreadable += rx_unreadable;
+        self.rx_completed += rx_completed;
+        self.rx_unfinished += rx_unfinished;
         self.tx_frames += tx_frames;
         self.tx_octets += tx_octets;
         self.tx_full += tx_full;

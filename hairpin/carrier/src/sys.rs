@@ -1,7 +1,9 @@
 //! The system calls, one small function each: the only module with `unsafe`.
 
 pub(crate) mod bpf;
+pub(crate) mod link;
 pub(crate) mod ring;
+pub(crate) mod xsk;
 
 use std::{
     ffi::{CStr, CString, c_int},

@@ -48,6 +48,11 @@ impl VnetHdr {
         [self.flags, self.gso_type, a, b, c, d, e, f, g, h]
     }
 
+    /// Whether the checksum is still to be computed.
+    pub(crate) const fn needs_checksum(self) -> bool {
+        self.flags & NEEDS_CSUM != 0
+    }
+
     /// The header of what follows the first `octets` of the frame.
     #[must_use]
     pub(crate) fn back(mut self, octets: usize) -> Self {

@@ -27,7 +27,7 @@ use crate::{
     batch::{Batch, TxQueue},
     capture::Captures,
     clock,
-    error::PortError,
+    error::{OpenError, PortError},
     port::Port,
     stats::PortStats,
     sys,
@@ -79,6 +79,9 @@ pub enum WorkerError {
     /// The port's socket cannot be waited for.
     #[error("cannot wait for frames of port {0}: {1}")]
     Watch(PortId, io::Error),
+    /// The port cannot share what the thread's other ports do.
+    #[error(transparent)]
+    Join(#[from] OpenError),
     /// It has ended by a fault of its own.
     #[error("the worker died: {0}")]
     Died(String),
@@ -139,11 +142,11 @@ impl WorkerHandle {
     }
 
     /// Lets the worker forward by `sockets` as port `port` of the relay: one socket for each thread, which divide what
-    /// comes in among them ([`crate::PacketPort::open_group`]).
+    /// comes in among them ([`crate::PacketPort::open_group`], [`crate::XdpPort::open_group`]).
     ///
     /// # Errors
-    /// [`WorkerError::PortTaken`], [`WorkerError::Sockets`], [`WorkerError::Watch`], [`WorkerError::Died`]. No thread has
-    /// the port then.
+    /// [`WorkerError::PortTaken`], [`WorkerError::Sockets`], [`WorkerError::Join`], [`WorkerError::Watch`],
+    /// [`WorkerError::Died`]. No thread has the port then.
     pub fn add_port<S: Into<Port>>(
         &self,
         port: PortId,
@@ -358,6 +361,8 @@ struct Core {
     captures: Captures,
     /// Ports found to have failed while their queues were sent.
     failing: Vec<(PortId, PortError)>,
+    /// Ports that the kernel could not send everything by; each is here once.
+    late: VecDeque<PortId>,
 }
 
 impl Core {
@@ -384,6 +389,7 @@ impl Core {
             spin,
             captures,
             failing: Vec::new(),
+            late: VecDeque::new(),
         }
     }
 
@@ -394,10 +400,11 @@ impl Core {
         let mut ready = [libc::epoll_event { events: 0, u64: 0 }; ROUND];
         loop {
             self.tell();
-            let patience = match (self.hot.is_empty(), self.unsent.is_empty()) {
-                (false, _) => 0,
-                (true, false) => RETRY_MS,
-                (true, true) => FOREVER,
+            let patience = match () {
+                () if !self.hot.is_empty() => 0,
+                () if !self.late.is_empty() => LATE_MS,
+                () if !self.unsent.is_empty() => RETRY_MS,
+                () => FOREVER,
             };
             let asleep = clock::now();
             let count = match sys::epoll_wait(self.epoll.as_fd(), &mut ready, patience) {
@@ -408,6 +415,7 @@ impl Core {
             if patience != 0 {
                 self.spin.slept(now.saturating_since(asleep));
             }
+            self.catch_up();
             let mut woken = false;
             for event in ready.iter().take(count) {
                 match u16::try_from(event.u64) {
@@ -461,7 +469,7 @@ impl Core {
     /// From now on the port is looked at in every round. Nobody is woken for its frames, which saves their sender work.
     fn heat(&mut self, port: PortId, now: Instant) {
         let Some(Some(row)) = self.ports.get_mut(port.index()) else { return };
-        if sys::epoll_delete(self.epoll.as_fd(), row.socket.as_fd()).is_ok() {
+        if row.socket.watched().all(|fd| sys::epoll_delete(self.epoll.as_fd(), fd).is_ok()) {
             row.hot = Some(now);
             self.hot.push(port);
         }
@@ -472,7 +480,7 @@ impl Core {
         self.hot.retain(|hot| *hot != port);
         let Some(Some(row)) = self.ports.get_mut(port.index()) else { return };
         row.hot = None;
-        if let Err(source) = sys::epoll_add(self.epoll.as_fd(), row.socket.as_fd(), u64::from(port.0)) {
+        if let Err(source) = watch(&self.epoll, port, &row.socket) {
             let error = PortError { interface: row.socket.interface().to_owned(), action: "wait", source };
             self.fail(port, error);
         }
@@ -536,15 +544,32 @@ impl Core {
             self.relay.stats().tx_drop(port, sent.dropped);
             if let Some(error) = sent.failure {
                 self.failing.push((port, error));
+            } else if row.socket.is_late() && !self.late.contains(&port) {
+                self.late.push_back(port);
             }
         }
-        if let Some(Some(row)) = self.ports.get_mut(ingress.index()) {
-            row.socket.release(&mut self.batch);
+        if let Some(Some(row)) = self.ports.get_mut(ingress.index())
+            && let Err(error) = row.socket.release(&mut self.batch)
+        {
+            self.failing.push((ingress, error));
         }
         while let Some((port, error)) = self.failing.pop() {
             self.fail(port, error);
         }
         count
+    }
+
+    /// Has the kernel go on sending where it could not.
+    fn catch_up(&mut self) {
+        for _ in 0..self.late.len() {
+            let Some(port) = self.late.pop_front() else { return };
+            let Some(Some(row)) = self.ports.get_mut(port.index()) else { continue };
+            match row.socket.push_out() {
+                Err(error) => self.fail(port, error),
+                Ok(()) if row.socket.is_late() => self.late.push_back(port),
+                Ok(()) => {}
+            }
+        }
     }
 
     /// Carries out what the handle asked for; `false` to stop.
@@ -566,28 +591,30 @@ impl Core {
         }
     }
 
-    fn add(&mut self, port: PortId, socket: Port) -> Result<(), WorkerError> {
+    fn add(&mut self, port: PortId, mut socket: Port) -> Result<(), WorkerError> {
         if self.ports.len() <= port.index() {
             self.ports.resize_with(port.index() + 1, || None);
         }
-        match self.ports.get_mut(port.index()) {
-            Some(slot @ None) => {
-                sys::epoll_add(self.epoll.as_fd(), socket.as_fd(), u64::from(port.0))
-                    .map_err(|error| WorkerError::Watch(port, error))?;
-                *slot = Some(Row { socket, queue: TxQueue::default(), hot: None });
-                Ok(())
-            }
-            _ => Err(WorkerError::PortTaken(port)),
+        if matches!(self.ports.get(port.index()), Some(Some(_))) {
+            return Err(WorkerError::PortTaken(port));
         }
+        let leader = self.ports.iter().flatten().find_map(|row| row.socket.leader());
+        socket.join(&mut self.batch, leader)?;
+        watch(&self.epoll, port, &socket).map_err(|error| WorkerError::Watch(port, error))?;
+        if let Some(slot) = self.ports.get_mut(port.index()) {
+            *slot = Some(Row { socket, queue: TxQueue::default(), hot: None });
+        }
+        Ok(())
     }
 
     /// Lets go of a port without closing it.
     fn take(&mut self, port: PortId) -> Option<Port> {
         let Row { socket, hot, .. } = self.ports.get_mut(port.index())?.take()?;
+        self.late.retain(|late| *late != port);
         match hot {
             Some(_) => self.hot.retain(|hot| *hot != port),
             // The set forgets a closed socket by itself, should this fail.
-            None => drop(sys::epoll_delete(self.epoll.as_fd(), socket.as_fd())),
+            None => socket.watched().for_each(|fd| drop(sys::epoll_delete(self.epoll.as_fd(), fd))),
         }
         Some(socket)
     }
@@ -613,6 +640,11 @@ impl Core {
             }
         }
     }
+}
+
+/// Has `epoll` tell when `port` has frames.
+fn watch(epoll: &OwnedFd, port: PortId, socket: &Port) -> io::Result<()> {
+    socket.watched().try_for_each(|fd| sys::epoll_add(epoll.as_fd(), fd, u64::from(port.0)))
 }
 
 /// Runs the thread's work; turns a panic or an error into a last event and the thread's result.
@@ -645,6 +677,8 @@ const WAKING: u32 = 4;
 const LEAST_SPIN: Duration = Duration::from_micros(10);
 /// How long an event that found no room waits before it is tried again, in ms.
 const RETRY_MS: i32 = 100;
+/// How long what the kernel could not send waits before it is tried again, in ms.
+const LATE_MS: i32 = 1;
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! `bpf(2)`: just enough to count and drop frames at an interface.
+//! `bpf(2)`: just enough to count, drop and divert frames at an interface.
 
 use std::{
     io, mem,
@@ -15,6 +15,50 @@ pub(crate) struct Insn {
     pub(crate) registers: u8,
     pub(crate) offset: i16,
     pub(crate) value: i32,
+}
+
+impl Insn {
+    pub(crate) const fn new(code: u8, registers: u8, offset: i16, value: i32) -> Self {
+        Self { code, registers, offset, value }
+    }
+}
+
+/// The registers of an instruction.
+pub(crate) const fn regs(destination: u8, source: u8) -> u8 {
+    destination | source << 4
+}
+
+/// Instruction codes: class | size or operation | mode or source.
+pub(crate) mod code {
+    pub(crate) const MOVE: u8 = 0xb7;
+    pub(crate) const MOVE_REGISTER: u8 = 0xbf;
+    pub(crate) const ADD: u8 = 0x07;
+    pub(crate) const AND_32: u8 = 0x54;
+    /// The register's low octets, as many as the value says in bits, to network byte order.
+    pub(crate) const TO_NETWORK: u8 = 0xdc;
+    pub(crate) const LOAD_64: u8 = 0x79;
+    pub(crate) const LOAD_32: u8 = 0x61;
+    pub(crate) const LOAD_16: u8 = 0x69;
+    pub(crate) const STORE_64: u8 = 0x7b;
+    pub(crate) const STORE_32: u8 = 0x63;
+    pub(crate) const STORE_16: u8 = 0x6b;
+    /// Into r0, in host byte order; ends the program with `TCX_PASS` where the frame is shorter. `tcx` only.
+    pub(crate) const LOAD_FRAME_32: u8 = 0x20;
+    pub(crate) const LOAD_FRAME_16: u8 = 0x28;
+    /// Takes two instructions.
+    pub(crate) const LOAD_MAP: u8 = 0x18;
+    pub(crate) const IF_EQUAL: u8 = 0x15;
+    pub(crate) const UNLESS_EQUAL: u8 = 0x55;
+    pub(crate) const UNLESS_EQUAL_32: u8 = 0x56;
+    pub(crate) const IF_GREATER_REGISTER: u8 = 0x2d;
+    pub(crate) const ATOMIC_ADD: u8 = 0xdb;
+    pub(crate) const CALL: u8 = 0x85;
+    pub(crate) const EXIT: u8 = 0x95;
+    /// As source register of [`LOAD_MAP`]: the value is a map's descriptor, or the address of its first row is meant.
+    pub(crate) const PSEUDO_MAP: u8 = 1;
+    pub(crate) const PSEUDO_MAP_VALUE: u8 = 2;
+    /// As source register of [`CALL`]: the value is the number of a function of the kernel.
+    pub(crate) const PSEUDO_FUNCTION: u8 = 2;
 }
 
 /// Where a program is attached.
@@ -50,11 +94,47 @@ pub(crate) fn read_counters(map: BorrowedFd<'_>) -> io::Result<[u64; 2]> {
     Ok(value)
 }
 
+/// Makes a table of one AF_XDP socket for each of `queues` queues.
+pub(crate) fn sockets(queues: u32) -> io::Result<OwnedFd> {
+    let attributes = MapCreate {
+        kind: MAP_XSK,
+        key_size: octets::<u32>(),
+        value_size: octets::<u32>(),
+        max_entries: queues,
+    };
+    descriptor(MAP_CREATE, &attributes)
+}
+
+/// Enters the socket of a queue into a table of [`sockets`].
+pub(crate) fn set_socket(map: BorrowedFd<'_>, queue: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
+    let (key, value) = (queue, number(socket));
+    let attributes = MapLookup {
+        map: number(map),
+        pad: 0,
+        key: address(&raw const key),
+        value: address(&raw const value),
+        flags: 0,
+    };
+    // The kernel reads `key` and the 4 octets of `value`, both live.
+    call(MAP_UPDATE, &attributes).map(drop)
+}
+
 /// Loads a program that looks at frames at a `tcx` hook.
 pub(crate) fn load(program: &[Insn]) -> io::Result<OwnedFd> {
-    let license = c"MIT";
+    load_program(PROGRAM_SCHED_CLS, program, *b"evbd_leak\0\0\0\0\0\0\0", None)
+}
+
+/// Loads a program that diverts frames at the driver. With `device` it is for that interface alone, and may ask its
+/// driver what it knows of a frame.
+pub(crate) fn load_xdp(program: &[Insn], device: Option<u32>) -> io::Result<OwnedFd> {
+    load_program(PROGRAM_XDP, program, *b"evbd_xdp\0\0\0\0\0\0\0\0", device)
+}
+
+fn load_program(kind: u32, program: &[Insn], name: [u8; 16], device: Option<u32>) -> io::Result<OwnedFd> {
+    // A program under the GPL alone or beside others may call every function of the kernel.
+    let license = c"Dual MIT/GPL";
     let attributes = ProgramLoad {
-        kind: PROGRAM_SCHED_CLS,
+        kind,
         instruction_count: u32::try_from(program.len()).unwrap_or(u32::MAX),
         instructions: address(program.as_ptr()),
         license: address(license.as_ptr()),
@@ -62,8 +142,10 @@ pub(crate) fn load(program: &[Insn]) -> io::Result<OwnedFd> {
         log_size: 0,
         log: 0,
         kernel: 0,
-        flags: 0,
-        name: *b"evbd_leak\0\0\0\0\0\0\0",
+        flags: device.map_or(0, |_| DEVICE_BOUND),
+        name,
+        ifindex: device.unwrap_or(0),
+        attach_type: 0,
     };
     descriptor(PROGRAM_LOAD, &attributes)
 }
@@ -74,12 +156,22 @@ pub(crate) fn attach(program: BorrowedFd<'_>, ifindex: u32, direction: Direction
         Direction::Ingress => TCX_INGRESS,
         Direction::Egress => TCX_EGRESS,
     };
+    link(program, ifindex, kind, 0)
+}
+
+/// Attaches a program of [`load_xdp`]: to the driver, or behind it where `generic`; for as long as what is returned
+/// stays open.
+pub(crate) fn attach_xdp(program: BorrowedFd<'_>, ifindex: u32, generic: bool) -> io::Result<OwnedFd> {
+    link(program, ifindex, XDP, if generic { XDP_SKB_MODE } else { XDP_DRIVER_MODE })
+}
+
+fn link(program: BorrowedFd<'_>, ifindex: u32, kind: u32, flags: u32) -> io::Result<OwnedFd> {
     let attributes =
-        LinkCreate { program: number(program), ifindex, kind, flags: 0, relative: 0, pad: 0, revision: 0 };
+        LinkCreate { program: number(program), ifindex, kind, flags, relative: 0, pad: 0, revision: 0 };
     descriptor(LINK_CREATE, &attributes)
 }
 
-/// Takes a program off its interface, at once; closing what [`attach`] returned does so a moment later.
+/// Takes a program off its interface, at once; closing what attaching returned does so a moment later.
 pub(crate) fn detach(link: BorrowedFd<'_>) -> io::Result<()> {
     call(LINK_DETACH, &LinkDetach { link: number(link) }).map(drop)
 }
@@ -109,7 +201,7 @@ struct MapLookup {
     value: u64,
     flags: u64,
 }
-// SAFETY: the kernel's layout; made only in `read_counters`, which keeps both pointers live.
+// SAFETY: the kernel's layout; made only in `read_counters` and `set_socket`, which keep both pointers live.
 unsafe impl Attributes for MapLookup {}
 
 #[repr(C)]
@@ -124,8 +216,10 @@ struct ProgramLoad {
     kernel: u32,
     flags: u32,
     name: [u8; 16],
+    ifindex: u32,
+    attach_type: u32,
 }
-// SAFETY: the kernel's layout; made only in `load`, which keeps the instructions and the licence live.
+// SAFETY: the kernel's layout; made only in `load_program`, which keeps the instructions and the licence live.
 unsafe impl Attributes for ProgramLoad {}
 
 #[repr(C)]
@@ -181,10 +275,19 @@ fn octets<T>() -> u32 {
 // Of `enum bpf_cmd`, `bpf_map_type`, `bpf_prog_type` and `bpf_attach_type`.
 const MAP_CREATE: libc::c_int = 0;
 const MAP_LOOKUP: libc::c_int = 1;
+const MAP_UPDATE: libc::c_int = 2;
 const PROGRAM_LOAD: libc::c_int = 5;
 const LINK_CREATE: libc::c_int = 28;
 const LINK_DETACH: libc::c_int = 34;
 const MAP_ARRAY: u32 = 2;
+const MAP_XSK: u32 = 17;
 const PROGRAM_SCHED_CLS: u32 = 3;
+const PROGRAM_XDP: u32 = 6;
+/// `BPF_F_XDP_DEV_BOUND_ONLY`.
+const DEVICE_BOUND: u32 = 1 << 6;
+const XDP: u32 = 37;
+/// `XDP_FLAGS_SKB_MODE`, `XDP_FLAGS_DRV_MODE`.
+const XDP_SKB_MODE: u32 = 1 << 1;
+const XDP_DRIVER_MODE: u32 = 1 << 2;
 const TCX_INGRESS: u32 = 46;
 const TCX_EGRESS: u32 = 47;

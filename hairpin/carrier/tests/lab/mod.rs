@@ -59,11 +59,17 @@ impl Ns {
 
     /// Runs `ip` with these arguments in the namespace.
     pub(crate) fn ip(&self, arguments: &str) {
+        self.output(arguments);
+    }
+
+    /// What `ip` says to these arguments in the namespace.
+    pub(crate) fn output(&self, arguments: &str) -> String {
         let command = arguments.to_owned();
         self.run(move || {
             let output = Command::new("ip").args(command.split_whitespace()).output().expect("ip (iproute2)");
             assert!(output.status.success(), "ip {command}: {}", String::from_utf8_lossy(&output.stderr));
-        });
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        })
     }
 
     /// A veth from `name` here to `peer_name` in `peer`, both up.

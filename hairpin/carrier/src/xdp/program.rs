@@ -1,0 +1,174 @@
+//! The program that diverts frames to AF_XDP sockets, made for its interface from a few instructions.
+//!
+//! What the host's own packet sockets must hear goes on to the kernel: frames to a reserved address [Q 8.6.3], LLDP and
+//! ECP to the interface's own address, and on an uplink probes of reflective relay. A tag the kernel keeps beside a
+//! frame is put back into it. Frames of a queue without a socket go on to the kernel.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use ether::{EtherType, MacAddr, mac};
+
+use crate::sys::bpf::{Insn, code::*, regs};
+
+/// What a program is made for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Made<'a> {
+    /// The table of sockets by queue.
+    pub(super) sockets: BorrowedFd<'a>,
+    /// The interface's address.
+    pub(super) mac: MacAddr,
+    /// Leave probes of reflective relay to the kernel.
+    pub(super) keep_probes: bool,
+    /// The number of the kernel's function that tells a tag kept beside the frame.
+    pub(super) tag: Option<i32>,
+}
+
+impl Made<'_> {
+    pub(super) fn program(&self) -> Vec<Insn> {
+        let mut program = Program::default();
+        // r6 stays the context; r7 and r8 are the frame's begin and end.
+        program.add(MOVE_REGISTER, regs(6, 1), 0, 0);
+        program.frame(LEN_ETHERNET, Target::Divert);
+        // The address as one word and a half.
+        program.add(LOAD_32, regs(1, 7), 0, 0);
+        program.add(LOAD_16, regs(2, 7), 4, 0);
+        program.add(LOAD_16, regs(3, 7), 12, 0);
+
+        // 01-80-C2-00-00-00 to -0F.
+        let (high, low) = halves(mac::NEAREST_CUSTOMER_BRIDGE);
+        program.jump(UNLESS_EQUAL_32, regs(1, 0), high, Target::Next);
+        program.add(MOVE_REGISTER, regs(4, 2), 0, 0);
+        program.add(AND_32, regs(4, 0), 0, i32::from(u16::from_ne_bytes([0xff, 0xf0])));
+        program.jump(IF_EQUAL, regs(4, 0), low, Target::Keep);
+        program.land(Target::Next);
+
+        let own = [EtherType::LLDP, EtherType::ECP].map(|ethertype| (ethertype, self.mac));
+        let probe = self.keep_probes.then_some((EtherType::PROBE, mac::PROBE_GROUP));
+        for (ethertype, to) in own.into_iter().chain(probe) {
+            let (high, low) = halves(to);
+            program.jump(UNLESS_EQUAL, regs(3, 0), i32::from(ethertype.0.to_be()), Target::Next);
+            program.jump(UNLESS_EQUAL_32, regs(1, 0), high, Target::Next);
+            program.jump(IF_EQUAL, regs(2, 0), low, Target::Keep);
+            program.land(Target::Next);
+        }
+        if let Some(function) = self.tag {
+            program.put_tag_back(function);
+        }
+
+        program.land(Target::Divert);
+        program.add(LOAD_32, regs(2, 6), CONTEXT_QUEUE, 0);
+        program.add(LOAD_MAP, regs(1, PSEUDO_MAP), 0, self.sockets.as_raw_fd());
+        program.add(0, 0, 0, 0);
+        program.add(MOVE, regs(3, 0), 0, XDP_PASS);
+        program.add(CALL, 0, 0, REDIRECT_MAP);
+        program.add(EXIT, 0, 0, 0);
+        program.end(Target::Keep, XDP_PASS);
+        program.end(Target::Drop, XDP_DROP);
+        program.instructions
+    }
+}
+
+/// Where a jump leads that is not resolved yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    Next,
+    Divert,
+    Keep,
+    Drop,
+}
+
+#[derive(Default)]
+struct Program {
+    instructions: Vec<Insn>,
+    jumps: Vec<(usize, Target)>,
+}
+
+impl Program {
+    fn add(&mut self, code: u8, registers: u8, offset: i16, value: i32) {
+        self.instructions.push(Insn::new(code, registers, offset, value));
+    }
+
+    fn jump(&mut self, code: u8, registers: u8, value: i32, to: Target) {
+        self.jumps.push((self.instructions.len(), to));
+        self.add(code, registers, 0, value);
+    }
+
+    /// Lets the jumps to `here` lead here.
+    fn land(&mut self, here: Target) {
+        let now = self.instructions.len();
+        let instructions = &mut self.instructions;
+        self.jumps.retain(|&(from, to)| {
+            if to == here
+                && let Some(jump) = instructions.get_mut(from)
+            {
+                // No program here is longer than a jump can be.
+                jump.offset = i16::try_from(now - from - 1).unwrap_or(i16::MAX);
+            }
+            to != here
+        });
+    }
+
+    /// Loads begin and end of the frame; jumps if it has fewer octets than `len`.
+    fn frame(&mut self, len: i32, shorter: Target) {
+        self.add(LOAD_32, regs(7, 6), CONTEXT_DATA, 0);
+        self.add(LOAD_32, regs(8, 6), CONTEXT_DATA_END, 0);
+        self.add(MOVE_REGISTER, regs(1, 7), 0, 0);
+        self.add(ADD, regs(1, 0), 0, len);
+        self.jump(IF_GREATER_REGISTER, regs(1, 8), 0, shorter);
+    }
+
+    /// Asks the kernel for the tag it keeps beside the frame; if there is one, moves the addresses forward and puts it
+    /// behind them.
+    fn put_tag_back(&mut self, function: i32) {
+        const FRAME_POINTER: u8 = 10;
+        const TPID: i16 = -2;
+        const TCI: i16 = -4;
+        self.add(MOVE_REGISTER, regs(1, 6), 0, 0);
+        self.add(MOVE_REGISTER, regs(2, FRAME_POINTER), 0, 0);
+        self.add(ADD, regs(2, 0), 0, i32::from(TPID));
+        self.add(MOVE_REGISTER, regs(3, FRAME_POINTER), 0, 0);
+        self.add(ADD, regs(3, 0), 0, i32::from(TCI));
+        self.add(CALL, regs(0, PSEUDO_FUNCTION), 0, function);
+        self.jump(UNLESS_EQUAL_32, regs(0, 0), 0, Target::Divert);
+        self.add(MOVE_REGISTER, regs(1, 6), 0, 0);
+        self.add(MOVE, regs(2, 0), 0, -LEN_TAG);
+        self.add(CALL, 0, 0, ADJUST_HEAD);
+        self.jump(UNLESS_EQUAL, regs(0, 0), 0, Target::Drop);
+        self.frame(LEN_ETHERNET + LEN_TAG, Target::Drop);
+        self.add(LOAD_64, regs(1, 7), 4, 0);
+        self.add(LOAD_32, regs(2, 7), 12, 0);
+        self.add(STORE_64, regs(7, 1), 0, 0);
+        self.add(STORE_32, regs(7, 2), 8, 0);
+        self.add(LOAD_16, regs(1, FRAME_POINTER), TPID, 0);
+        self.add(STORE_16, regs(7, 1), 12, 0);
+        self.add(LOAD_16, regs(1, FRAME_POINTER), TCI, 0);
+        self.add(TO_NETWORK, regs(1, 0), 0, 16);
+        self.add(STORE_16, regs(7, 1), 14, 0);
+    }
+
+    fn end(&mut self, here: Target, verdict: i32) {
+        self.land(here);
+        self.add(MOVE, regs(0, 0), 0, verdict);
+        self.add(EXIT, 0, 0, 0);
+    }
+}
+
+/// The first four and the last two octets of an address, as loading them gives.
+fn halves(mac: MacAddr) -> (i32, i32) {
+    let [a, b, c, d, e, f] = mac.octets();
+    (i32::from_ne_bytes([a, b, c, d]), i32::from(u16::from_ne_bytes([e, f])))
+}
+
+const LEN_ETHERNET: i32 = 14;
+const LEN_TAG: i32 = 4;
+
+// Fields of `struct xdp_md`.
+const CONTEXT_DATA: i16 = 0;
+const CONTEXT_DATA_END: i16 = 4;
+const CONTEXT_QUEUE: i16 = 16;
+
+// Of `enum bpf_func_id` and `enum xdp_action`.
+const ADJUST_HEAD: i32 = 44;
+const REDIRECT_MAP: i32 = 51;
+const XDP_DROP: i32 = 1;
+const XDP_PASS: i32 = 2;
