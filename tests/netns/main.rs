@@ -9,6 +9,7 @@ mod managers;
 mod operator;
 mod protocols;
 mod why;
+mod xdp;
 
 use std::{
     path::Path,

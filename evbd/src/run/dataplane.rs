@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
-use carrier::{CaptureStats, Captures, PacketPort, PortStats, Worker, WorkerHandle, WorkerOptions};
+use carrier::{CaptureStats, Captures, PortStats, Worker, WorkerHandle, WorkerOptions};
 use hairpin::{
     Control, ControlError, EdgeMode, FdbEntry, Limits, PortConfig, PortCounters, PortId, Relay, RelayKind,
     Role, VsiEntry, VsiKey, policy::CaptureId,
@@ -15,9 +15,12 @@ use hairpin::{
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::hearing;
+use super::{
+    carriers::{Carried, Carriers, Wanted},
+    hearing,
+};
 use crate::{
-    config::{BridgePort, BridgePortKind, CarrierConfig, Choice, Config, RoleConfig},
+    config::{BridgePort, BridgePortKind, CarrierConfig, Config, RoleConfig},
     core::port_list,
     edge::EdgeRelay,
     input::Link,
@@ -31,6 +34,7 @@ pub(crate) struct Dataplane {
     relay: Arc<Relay>,
     worker: WorkerHandle,
     carrier: CarrierConfig,
+    carriers: Carriers,
     captures: Captures,
     /// The ports the worker serves.
     serving: HashMap<PortId, Serving>,
@@ -46,15 +50,6 @@ struct Serving {
     /// The number of its interface.
     ifindex: u32,
     carried: Carried,
-}
-
-/// What moves the frames of a port.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Carried {
-    /// The carrier's name.
-    carrier: &'static str,
-    /// Why it is that one.
-    carrier_because: &'static str,
 }
 
 /// A file that mirrored frames are written to.
@@ -109,6 +104,7 @@ impl Dataplane {
             relay,
             worker,
             carrier,
+            carriers: Carriers::default(),
             captures,
             serving: HashMap::new(),
             faults: HashMap::new(),
@@ -187,25 +183,33 @@ impl Dataplane {
                 self.stop(port);
                 fault
             }
-            (Link::Present { up: false, .. }, None) => {
-                // A packet socket that has seen its interface go down is of no use any more.
-                self.stop(port);
+            (Link::Present { up: false, ifindex, .. }, None) => {
+                let serving = self.serving.get(&port).filter(|serving| serving.ifindex == *ifindex);
+                if serving.is_some_and(|serving| serving.carried.by_xdp()) {
+                    // Only the link is lost, or the worker will say: and a network card may lose it each time a
+                    // program is attached to it.
+                    self.set_up(port, false);
+                } else {
+                    // A packet socket that has seen its interface go down is of no use any more.
+                    self.stop(port);
+                }
                 self.faults.remove(&port);
                 return None;
             }
             (Link::Present { up: true, ifindex, .. }, None) => {
                 if self.serving.get(&port).is_some_and(|serving| serving.ifindex == *ifindex) {
+                    self.set_up(port, true);
                     return None;
                 }
                 self.stop(port);
-                match self.serve(port, interface) {
+                match self.serve(port, interface, *ifindex) {
                     Ok(carried) => {
                         self.serving.insert(port, Serving { ifindex: *ifindex, carried });
                         self.faults.remove(&port);
                         self.set_up(port, true);
                         return None;
                     }
-                    Err(error) => format!("{error:#}"),
+                    Err(error) => error.to_string(),
                 }
             }
         };
@@ -213,15 +217,18 @@ impl Dataplane {
         (old.as_ref() != Some(&fault)).then_some(fault)
     }
 
-    /// The worker says it gave a port up. False if that is old news: the port is served again since.
+    /// The worker says it gave a port up. False if that is no news: the port is served again since, or its link is down.
     pub(super) fn failed(&mut self, port: PortId, error: &str) -> bool {
         // Of several threads each finds out, and one after the other tells.
         if !self.serving.contains_key(&port) || self.worker.has_port(port).unwrap_or(false) {
             return false;
         }
+        let up = self.control.port(port).is_some_and(|config| config.up);
         self.stop(port);
-        self.faults.insert(port, error.to_owned());
-        true
+        if up {
+            self.faults.insert(port, error.to_owned());
+        }
+        up
     }
 
     /// Has the relay forward by the model as it is now. Each snapshot is made of all ports and VSIs: one for many edits
@@ -273,7 +280,7 @@ impl Dataplane {
 
     /// What serves a port.
     pub(crate) fn carried(&self, port: PortId) -> Option<Carried> {
-        self.serving.get(&port).map(|serving| serving.carried)
+        self.serving.get(&port).map(|serving| serving.carried.clone())
     }
 
     /// Why a port is not served.
@@ -304,28 +311,30 @@ impl Dataplane {
         self.relay.fdb_entries(carrier::clock::now())
     }
 
-    fn serve(&mut self, port: PortId, interface: &str) -> anyhow::Result<Carried> {
+    fn serve(&mut self, port: PortId, interface: &str, ifindex: u32) -> anyhow::Result<Carried> {
         let ports = u32::try_from(self.control.ports().count()).unwrap_or(u32::MAX);
-        let threads = self.worker.threads();
-        let rings = ports.saturating_mul(u32::try_from(threads).unwrap_or(u32::MAX));
-        let ring = ring_slots(self.carrier.rings_mib, rings);
-        let options = carrier::Options { ring, ..carrier::Options::default() };
-        let carrier_because = match self.carrier.choice(interface) {
-            Choice::Packet => "asked for",
-            Choice::Auto => "keeps super-frames whole",
-            Choice::Xdp => anyhow::bail!("{interface}: no AF_XDP yet; `carrier` is \"packet\" or \"auto\""),
+        let threads = u32::try_from(self.worker.threads()).unwrap_or(u32::MAX);
+        let wanted = Wanted {
+            port,
+            interface,
+            ifindex,
+            choice: self.carrier.choice(interface),
+            probed: self.control.port(port).is_some_and(|config| config.role == Role::Uplink),
+            ring: ring_slots(self.carrier.rings_mib, ports.saturating_mul(threads)),
         };
-        self.worker.add_port(port, PacketPort::open_group(interface, &options, threads)?)?;
-        Ok(Carried { carrier: "packet", carrier_because })
+        self.carriers.serve(&self.worker, &wanted)
     }
 
     fn stop(&mut self, port: PortId) {
         self.set_up(port, false);
-        if self.serving.remove(&port).is_none() {
-            return;
-        }
-        // The worker has let go of a failed port by itself. Closing a socket takes the kernel milliseconds: elsewhere.
-        if let Ok(sockets) = self.worker.remove_port(port) {
+        let Some(Serving { carried, .. }) = self.serving.remove(&port) else { return };
+        // The worker has let go of a failed port by itself.
+        let Ok(sockets) = self.worker.remove_port(port) else { return };
+        if carried.by_xdp() {
+            // Nobody else can have the interface before this is done.
+            drop(sockets);
+        } else {
+            // Closing a socket takes the kernel milliseconds: elsewhere.
             tokio::task::spawn_blocking(move || drop(sockets));
         }
     }

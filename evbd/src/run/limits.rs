@@ -28,5 +28,5 @@ pub(super) fn raise(ports: usize) -> anyhow::Result<()> {
 
 /// Netlink, control clients, logs.
 const BASE: u64 = 256;
-/// Sockets of the relay and of three EtherTypes, and what blocks a leak: two links and a table.
-const PER_PORT: u64 = 7;
+/// Sockets of the relay and of three EtherTypes, and what blocks a leak or diverts frames: two links and a table.
+const PER_PORT: u64 = 16;

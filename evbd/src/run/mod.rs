@@ -3,6 +3,7 @@
 //! One task owns the core. Readers of control sockets, the link watch, the relay's worker thread and the control socket
 //! send to it over bounded channels; it alone carries effects out.
 
+mod carriers;
 mod control;
 mod dataplane;
 mod devices;
@@ -27,9 +28,10 @@ use tokio::{
     time,
 };
 
+pub(crate) use carriers::Carried;
 pub(crate) use control::{ControlSockets, HearingRow};
+pub(crate) use dataplane::Dataplane;
 use dataplane::Fault;
-pub(crate) use dataplane::{Carried, Dataplane};
 use devices::Devices;
 pub(crate) use hearing::{Leak, Method, choose};
 use profiles::{News, Profiles, Read};

@@ -14,6 +14,17 @@ pub struct OpenError {
     pub source: io::Error,
 }
 
+impl OpenError {
+    /// The same without the interface, and where the interface itself is the cause without the step.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self.step {
+            Step::Divert => self.source.to_string(),
+            step => format!("{step}: {}{}", self.source, remedy(&step, &self.source)),
+        }
+    }
+}
+
 /// The steps of opening a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {

@@ -102,7 +102,8 @@ impl XdpPort {
     }
 
     /// Opens `interface` for `count` threads, which divide its queues among them; `first` is the number of the thread the
-    /// first queue is for. Those left without send by a packet socket with `packet`.
+    /// first queue is for. Those left without send by a packet socket with `packet`. How frames get there is as known
+    /// before a worker has them: zero copy shows then.
     ///
     /// # Errors
     /// As [`XdpPort::open`].
@@ -112,7 +113,7 @@ impl XdpPort {
         packet: &Options,
         count: usize,
         first: usize,
-    ) -> Result<Vec<Port>, OpenError> {
+    ) -> Result<(XdpMode, Vec<Port>), OpenError> {
         let mut opening = Diverted::open(interface, options)?;
         let threads = u32::try_from(count.max(1)).unwrap_or(u32::MAX);
         let first = u32::try_from(first).unwrap_or(0) % threads;
@@ -123,7 +124,8 @@ impl XdpPort {
             true => PacketPort::open_sender(interface, packet).map(Port::from),
             false => opening.port(queues).map(Port::from),
         });
-        ports.collect()
+        let ports = ports.collect::<Result<_, _>>()?;
+        Ok((opening.mode, ports))
     }
 
     /// The interface's name when it was opened.

@@ -64,7 +64,7 @@ impl Switch {
                 let group = self.ns.run(move || {
                     XdpPort::open_group(&name, XdpOptions::default(), &Options::default(), count, first)
                 });
-                self.worker.add_port(PortId(port), group.unwrap()).unwrap();
+                self.worker.add_port(PortId(port), group.unwrap().1).unwrap();
             }
         }
     }

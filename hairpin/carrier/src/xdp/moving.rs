@@ -50,7 +50,7 @@ impl XdpPort {
             self.mode = XdpMode::ZeroCopy;
         } else if self.options.zero_copy_only {
             return Err(at(&self.watch.interface, Step::Divert)(io::Error::other(
-                "its driver has no zero copy",
+                "no zero copy: its driver has none, or another xdp port has none",
             )));
         }
         Ok(())

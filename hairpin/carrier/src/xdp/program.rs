@@ -42,11 +42,16 @@ impl Made<'_> {
         program.jump(IF_EQUAL, regs(4, 0), low, Target::Keep);
         program.land(Target::Next);
 
-        let own = [EtherType::LLDP, EtherType::ECP].map(|ethertype| (ethertype, self.mac));
-        let probe = self.keep_probes.then_some((EtherType::PROBE, mac::PROBE_GROUP));
-        for (ethertype, to) in own.into_iter().chain(probe) {
-            let (high, low) = halves(to);
+        let (high, low) = halves(self.mac);
+        for ethertype in [EtherType::LLDP, EtherType::ECP] {
             program.jump(UNLESS_EQUAL, regs(3, 0), i32::from(ethertype.0.to_be()), Target::Next);
+            program.jump(UNLESS_EQUAL_32, regs(1, 0), high, Target::Next);
+            program.jump(IF_EQUAL, regs(2, 0), low, Target::Keep);
+            program.land(Target::Next);
+        }
+        if self.keep_probes {
+            // In whatever VLAN they are.
+            let (high, low) = halves(mac::PROBE_GROUP);
             program.jump(UNLESS_EQUAL_32, regs(1, 0), high, Target::Next);
             program.jump(IF_EQUAL, regs(2, 0), low, Target::Keep);
             program.land(Target::Next);
@@ -123,6 +128,9 @@ impl Program {
         const FRAME_POINTER: u8 = 10;
         const TPID: i16 = -2;
         const TCI: i16 = -4;
+        // Who may not read what the kernel left there must write first.
+        self.add(MOVE, regs(1, 0), 0, 0);
+        self.add(STORE_32, regs(FRAME_POINTER, 1), TCI, 0);
         self.add(MOVE_REGISTER, regs(1, 6), 0, 0);
         self.add(MOVE_REGISTER, regs(2, FRAME_POINTER), 0, 0);
         self.add(ADD, regs(2, 0), 0, i32::from(TPID));
