@@ -6,6 +6,7 @@ mod kills;
 mod links;
 mod lldp;
 mod managers;
+mod migrate;
 mod operator;
 mod protocols;
 mod why;

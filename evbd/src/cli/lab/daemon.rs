@@ -17,7 +17,7 @@ use crate::api::Client;
 
 /// A running `evbd run` of the lab.
 pub(super) struct Daemon {
-    role: &'static str,
+    pub(super) role: &'static str,
     process: Child,
     log: PathBuf,
     pub(super) client: Client,

@@ -1,6 +1,7 @@
 //! `evbd lab`: a bridge, a station and two VMs in network namespaces, real daemons, real traffic.
 
 mod daemon;
+mod migrate;
 mod net;
 mod probe;
 mod report;
@@ -27,13 +28,16 @@ pub struct Lab {
     /// What the station does when reflective relay is refused.
     #[arg(long, value_enum, default_value_t = Fallback::Veb)]
     fallback: Fallback,
+    /// Whether the two stations of scenario `migrate` are on one bridge or on two.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    bridges: u8,
     /// Name of the lab: part of its namespaces' names, so that several can stand side by side.
     #[arg(long, default_value = "lab", value_parser = lab_name)]
     name: String,
     /// Pings from VM 1 to VM 2.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pings: u16,
-    /// Seconds of the TCP measurement.
+    /// Seconds of the TCP measurement; in scenario `migrate` of the traffic during each move, at least 3 and at most 60.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=600))]
     seconds: u16,
     /// Print the report as JSON; progress goes to standard error.
@@ -55,6 +59,8 @@ pub(crate) enum Scenario {
     Reflect,
     /// The bridge refuses to reflect: the station falls back as told by --fallback.
     Refuse,
+    /// A VM moves from one station to another and back while it is pinged and sends by TCP.
+    Migrate,
 }
 
 /// The station's policy in scenario `refuse`.
@@ -86,7 +92,7 @@ impl Lab {
         }
         let mut report = Report::new(self.scenario, Expectation::of(self.scenario, self.fallback));
         let played = tokio::select! {
-            played = scenario::play(self, &mut net, &progress, &mut report) => played,
+            played = self.play(&mut net, &progress, &mut report) => played,
             _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
             _ = terminate.recv() => Err(anyhow::anyhow!("terminated")),
         };
@@ -103,6 +109,13 @@ impl Lab {
         }
         self.print(&report)?;
         Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    async fn play(&self, net: &mut Net, progress: &Progress, report: &mut Report) -> anyhow::Result<()> {
+        match self.scenario {
+            Scenario::Migrate => migrate::play(self, net, progress, report).await,
+            Scenario::Reflect | Scenario::Refuse => scenario::play(self, net, progress, report).await,
+        }
     }
 
     fn print(&self, report: &Report) -> anyhow::Result<()> {

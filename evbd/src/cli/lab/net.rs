@@ -71,31 +71,41 @@ impl Net {
         Ok(!found.is_empty())
     }
 
-    /// Makes the namespaces and wires; they are up, the VMs have addresses.
-    pub(super) fn build(&mut self) -> anyhow::Result<()> {
+    /// Makes the namespaces `roles` and the wires between them, brings all up, and gives the VMs their addresses.
+    pub(super) fn build(&mut self, roles: &[&str], wires: &[Wire], vms: &[Vm]) -> anyhow::Result<()> {
         self.made = true;
-        for role in [BRIDGE, STATION, VM1, VM2] {
+        for role in roles {
             ip(&["netns", "add", &self.namespace(role)])?;
             ip(&["-n", &self.namespace(role), "link", "set", "lo", "up"])?;
         }
-        self.wire(STATION, UPLINK, BRIDGE, DOWNLINK)?;
-        self.wire(STATION, VM1, VM1, VM_INTERFACE)?;
-        self.wire(STATION, VM2, VM2, VM_INTERFACE)?;
-        for vm in VMS {
+        for [(a, a_name), (b, b_name)] in wires {
+            let (a, b) = (self.namespace(a), self.namespace(b));
+            ip(&["-n", &a, "link", "add", a_name, "type", "veth", "peer", "name", b_name, "netns", &b])?;
+        }
+        for vm in vms {
             let namespace = self.namespace(vm.name);
             ip(&["-n", &namespace, "link", "set", VM_INTERFACE, "address", vm.mac])?;
             ip(&["-n", &namespace, "addr", "add", &format!("{}/24", vm.address), "dev", VM_INTERFACE])?;
         }
-        for (role, interface) in [
-            (BRIDGE, DOWNLINK),
-            (STATION, UPLINK),
-            (STATION, VM1),
-            (STATION, VM2),
-            (VM1, VM_INTERFACE),
-            (VM2, VM_INTERFACE),
-        ] {
+        for (role, interface) in wires.iter().flatten() {
             ip(&["-n", &self.namespace(role), "link", "set", interface, "up"])?;
         }
+        Ok(())
+    }
+
+    /// Has a VM know its neighbour for good.
+    pub(super) fn know_neighbor(&self, vm: &Vm, neighbor: &Vm) -> anyhow::Result<()> {
+        let namespace = self.namespace(vm.name);
+        let to = [neighbor.address, "lladdr", neighbor.mac, "dev", VM_INTERFACE, "nud", "permanent"];
+        ip(&[&["-n", &namespace, "neigh", "replace"][..], &to].concat())?;
+        Ok(())
+    }
+
+    /// Moves an interface from one namespace to another and brings it up there.
+    pub(super) fn move_interface(&self, interface: &str, from: &str, to: &str) -> anyhow::Result<()> {
+        let (from, to) = (self.namespace(from), self.namespace(to));
+        ip(&["-n", &from, "link", "set", interface, "netns", &to])?;
+        ip(&["-n", &to, "link", "set", interface, "up"])?;
         Ok(())
     }
 
@@ -168,16 +178,10 @@ impl Net {
         )
     }
 
-    fn wire(&self, a: &str, a_name: &str, b: &str, b_name: &str) -> anyhow::Result<()> {
-        let (a, b) = (self.namespace(a), self.namespace(b));
-        ip(&["-n", &a, "link", "add", a_name, "type", "veth", "peer", "name", b_name, "netns", &b])?;
-        Ok(())
-    }
-
     /// Namespaces of this lab that exist.
     fn existing(&self) -> anyhow::Result<Vec<String>> {
         let mut found = Vec::new();
-        for role in [BRIDGE, STATION, VM1, VM2] {
+        for role in ROLES {
             let namespace = self.namespace(role);
             if Path::new("/run/netns").join(&namespace).try_exists()? {
                 found.push(namespace);
@@ -263,22 +267,31 @@ pub(super) struct Vm {
     pub(super) uuid: &'static str,
 }
 
+/// A wire between two namespaces: each end's role and interface.
+pub(super) type Wire = [(&'static str, &'static str); 2];
+
 pub(super) const BRIDGE: &str = "bridge";
 pub(super) const STATION: &str = "station";
+/// The bridge and station a VM moves to.
+pub(super) const BRIDGE2: &str = "bridge2";
+pub(super) const STATION2: &str = "station2";
 pub(super) const VM1: &str = "vm1";
 pub(super) const VM2: &str = "vm2";
+/// Every namespace a scenario may make.
+const ROLES: [&str; 6] = [BRIDGE, BRIDGE2, STATION, STATION2, VM1, VM2];
 /// The station's end of the wire to the bridge.
 pub(super) const UPLINK: &str = "uplink";
 /// The bridge's end of it.
 pub(super) const DOWNLINK: &str = "station0";
 /// A VM's own interface.
 pub(super) const VM_INTERFACE: &str = "eth0";
+pub(super) const VM1_ADDRESS: &str = "10.77.0.1";
 pub(super) const VM2_ADDRESS: &str = "10.77.0.2";
 pub(super) const VMS: [Vm; 2] = [
     Vm {
         name: VM1,
         mac: "52:54:00:00:00:01",
-        address: "10.77.0.1",
+        address: VM1_ADDRESS,
         uuid: "6b1d0a58-0000-4000-8000-000000000001",
     },
     Vm {

@@ -1,9 +1,14 @@
 //! Traffic ends that run inside a VM's namespace: a pinger, a TCP source and a TCP sink.
 
 use std::{
+    collections::HashSet,
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
-    time::{Duration, Instant},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context, bail};
@@ -38,6 +43,14 @@ pub enum Probe {
         #[arg(long, default_value_t = 1000)]
         timeout_ms: u64,
     },
+    /// Send echo requests at a steady pace, whether answered or not.
+    Stream {
+        /// Whom to ping.
+        target: Ipv4Addr,
+        /// For how long.
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..=60))]
+        seconds: u16,
+    },
     /// Receive one TCP stream and check every octet.
     Sink {
         /// Where to listen; prints `ready` when it does.
@@ -50,6 +63,9 @@ pub enum Probe {
         /// For how long.
         #[arg(long)]
         seconds: u16,
+        /// No faster than this.
+        #[arg(long)]
+        mbit_s: Option<u32>,
     },
     /// Send frames no sane peer would send.
     Noise {
@@ -127,7 +143,10 @@ impl Probe {
                 print(&ping(*target, *count, Duration::from_millis(*timeout_ms))?)
             }
             Self::Sink { listen } => print(&sink(*listen)?),
-            Self::Source { target, seconds } => source(*target, Duration::from_secs(u64::from(*seconds))),
+            Self::Stream { target, seconds } => print(&stream(*target, *seconds)?),
+            Self::Source { target, seconds, mbit_s } => {
+                source(*target, Duration::from_secs(u64::from(*seconds)), *mbit_s)
+            }
             Self::Noise { interface, frames, seed } => print(&noise(interface, *frames, *seed)?),
         }
     }
@@ -136,6 +155,114 @@ impl Probe {
 fn print<T: Serialize>(result: &T) -> anyhow::Result<()> {
     println!("{}", serde_json::to_string(result)?);
     Ok(())
+}
+
+/// What a stream of pings saw. Times are microseconds since 1970.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct StreamResult {
+    pub(super) sent: u32,
+    pub(super) lost: u32,
+    pub(super) gaps: Vec<Gap>,
+}
+
+/// Requests in a row that were not answered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Gap {
+    pub(super) lost: u32,
+    /// When the last request before it was sent that was answered.
+    pub(super) from_us: u64,
+    /// When the first request after it was sent that was answered; none if none was.
+    pub(super) to_us: Option<u64>,
+}
+
+impl StreamResult {
+    /// Of requests by their time and whether each was answered.
+    fn new(requests: &[(u64, bool)]) -> Self {
+        let mut result = Self { sent: u32::try_from(requests.len()).unwrap_or(u32::MAX), ..Self::default() };
+        let mut last = requests.first().map_or(0, |(at, _)| *at);
+        for run in requests.chunk_by(|(_, a), (_, b)| a == b) {
+            let [(first, answered), ..] = run else { continue };
+            if *answered {
+                if let Some(gap) = result.gaps.last_mut() {
+                    gap.to_us.get_or_insert(*first);
+                }
+                last = run.last().map_or(last, |(at, _)| *at);
+            } else {
+                let lost = u32::try_from(run.len()).unwrap_or(u32::MAX);
+                result.lost += lost;
+                result.gaps.push(Gap { lost, from_us: last, to_us: None });
+            }
+        }
+        result
+    }
+}
+
+/// Sends an echo request every millisecond, and for a second more waits for answers.
+fn stream(target: Ipv4Addr, seconds: u16) -> anyhow::Result<StreamResult> {
+    let icmp = TransportChannelType::Layer4(TransportProtocol::Ipv4(IpNextHeaderProtocols::Icmp));
+    let (mut tx, mut rx) = transport_channel(1 << 20, icmp).context("cannot open an ICMP socket")?;
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let identifier = u16::from_be_bytes([high, low]);
+    let count = seconds.saturating_mul(1000);
+    let done = AtomicBool::new(false);
+    let answered: Mutex<HashSet<u16>> = Mutex::default();
+    let mut requests = Vec::with_capacity(count.into());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut answers = icmp_packet_iter(&mut rx);
+            while !done.load(Relaxed) {
+                let Ok(Some((packet, from))) = answers.next_with_timeout(Duration::from_millis(100)) else {
+                    continue;
+                };
+                let Some(reply) = EchoReplyPacket::new(packet.packet()) else { continue };
+                if reply.get_icmp_type() == IcmpTypes::EchoReply
+                    && reply.get_identifier() == identifier
+                    && from == target
+                    && let Ok(mut answered) = answered.lock()
+                {
+                    answered.insert(reply.get_sequence_number());
+                }
+            }
+        });
+        let start = Instant::now();
+        let sent = (0..count).try_for_each(|sequence| {
+            let due = start + Duration::from_millis(sequence.into());
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            let mut buffer = [0x5a; 64];
+            let request = echo_request(&mut buffer, identifier, sequence)?;
+            requests.push((micros_since_1970(), sequence));
+            // What cannot be sent now is a request that is not answered.
+            let _ = tx.send_to(request, target.into());
+            anyhow::Ok(())
+        });
+        std::thread::sleep(Duration::from_secs(1));
+        done.store(true, Relaxed);
+        sent
+    })?;
+    let answered = answered.into_inner().unwrap_or_default();
+    let requests: Vec<_> = requests.into_iter().map(|(at, n)| (at, answered.contains(&n))).collect();
+    Ok(StreamResult::new(&requests))
+}
+
+pub(super) fn micros_since_1970() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn echo_request(
+    buffer: &mut [u8],
+    identifier: u16,
+    sequence: u16,
+) -> anyhow::Result<MutableEchoRequestPacket<'_>> {
+    let mut request = MutableEchoRequestPacket::new(buffer).context("echo request does not fit")?;
+    request.set_icmp_type(IcmpTypes::EchoRequest);
+    request.set_icmp_code(IcmpCode(0));
+    request.set_identifier(identifier);
+    request.set_sequence_number(sequence);
+    request.set_checksum(0);
+    let sum = checksum(&IcmpPacket::new(request.packet()).context("echo request does not fit")?);
+    request.set_checksum(sum);
+    Ok(request)
 }
 
 fn ping(target: Ipv4Addr, count: u16, timeout: Duration) -> anyhow::Result<PingResult> {
@@ -147,14 +274,7 @@ fn ping(target: Ipv4Addr, count: u16, timeout: Duration) -> anyhow::Result<PingR
     let mut rtts = Vec::with_capacity(usize::from(count));
     for sequence in 1..=count {
         let mut buffer = [0x5a; 64];
-        let mut request = MutableEchoRequestPacket::new(&mut buffer).context("echo request does not fit")?;
-        request.set_icmp_type(IcmpTypes::EchoRequest);
-        request.set_icmp_code(IcmpCode(0));
-        request.set_identifier(identifier);
-        request.set_sequence_number(sequence);
-        request.set_checksum(0);
-        let sum = checksum(&IcmpPacket::new(request.packet()).context("echo request does not fit")?);
-        request.set_checksum(sum);
+        let request = echo_request(&mut buffer, identifier, sequence)?;
         let sent = Instant::now();
         tx.send_to(request, target.into()).with_context(|| format!("cannot send to {target}"))?;
         while let Some(left) = timeout.checked_sub(sent.elapsed()).filter(|left| !left.is_zero()) {
@@ -208,12 +328,15 @@ fn sink(listen: SocketAddrV4) -> anyhow::Result<TcpResult> {
     }
 }
 
-fn source(target: SocketAddrV4, length: Duration) -> anyhow::Result<()> {
+fn source(target: SocketAddrV4, length: Duration, mbit_s: Option<u32>) -> anyhow::Result<()> {
     let connect = TcpStream::connect_timeout(&target.into(), Duration::from_secs(5));
     let mut stream = connect.with_context(|| format!("cannot connect to {target}"))?;
     let pattern = pattern();
     let end = Instant::now() + length;
+    // Octets times 8 over megabits a second: microseconds.
+    let pace = mbit_s.map(|rate| Duration::from_micros(BLOCK as u64 * 8 / u64::from(rate.max(1))));
     while Instant::now() < end {
+        std::thread::sleep(pace.unwrap_or_default());
         if let Err(error) = stream.write_all(&pattern) {
             bail!("the stream to {target} broke: {error}");
         }
@@ -232,6 +355,20 @@ const BLOCK: usize = 256 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn gaps_are_between_answers() {
+        let of = |answers: &str| {
+            let requests: Vec<_> = answers.bytes().zip(10..).map(|(b, at)| (at, b == b'+')).collect();
+            let result = StreamResult::new(&requests);
+            let gaps: Vec<_> = result.gaps.iter().map(|gap| (gap.lost, gap.from_us, gap.to_us)).collect();
+            (result.sent, result.lost, gaps)
+        };
+        assert_eq!(of("+++"), (3, 0, vec![]));
+        assert_eq!(of("++---+-+"), (8, 4, vec![(3, 11, Some(15)), (1, 15, Some(17))]));
+        assert_eq!(of("+--"), (3, 2, vec![(2, 10, None)]));
+        assert_eq!(of(""), (0, 0, vec![]));
+    }
 
     #[test]
     fn a_sink_checks_every_octet() {

@@ -29,7 +29,9 @@ impl Expectation {
     pub(super) const fn of(scenario: Scenario, fallback: Fallback) -> Self {
         match (scenario, fallback) {
             (Scenario::Reflect, _) => Self { vms_meet: true, reflected: true },
-            (Scenario::Refuse, Fallback::Veb) => Self { vms_meet: true, reflected: false },
+            (Scenario::Migrate, _) | (Scenario::Refuse, Fallback::Veb) => {
+                Self { vms_meet: true, reflected: false }
+            }
             (Scenario::Refuse, Fallback::Isolate) => Self { vms_meet: false, reflected: false },
         }
     }
@@ -57,6 +59,30 @@ pub(super) struct Report {
     pub(super) ping: Option<PingResult>,
     pub(super) tcp: Option<Tcp>,
     pub(super) wire: Option<Wire>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) migrations: Vec<Migration>,
+}
+
+/// A VM's move to another station, under traffic.
+#[derive(Debug, Serialize)]
+pub(super) struct Migration {
+    pub(super) from: &'static str,
+    pub(super) to: &'static str,
+    /// Whether the source de-associated after the target had associated.
+    pub(super) late_deassociate: bool,
+    /// The VM's interface was on neither station.
+    pub(super) away_ms: u64,
+    /// From the order to the bridge's answer.
+    pub(super) associate_ms: u64,
+    /// From the last ping that was answered before the move to the first one after it.
+    pub(super) blackout_ms: u64,
+    /// Pings sent, one each millisecond, and those not answered, within the blackout or not.
+    pub(super) pings: u32,
+    pub(super) lost: u32,
+    pub(super) lost_otherwise: u32,
+    /// Pings lost in a row, and when, in ms after the interface left.
+    pub(super) gaps: Vec<(u32, i64)>,
+    pub(super) tcp: Tcp,
 }
 
 /// One step and whether it held.
@@ -135,6 +161,7 @@ impl Report {
             ping: None,
             tcp: None,
             wire: None,
+            migrations: Vec::new(),
         }
     }
 
@@ -200,6 +227,22 @@ impl fmt::Display for Report {
                 f,
                 "wire     during the pings the bridge port received {} frames ({} by the kernel's count) and reflected {}",
                 wire.evbd_rx, wire.kernel_rx, wire.reflected
+            )?;
+        }
+        for m in &self.migrations {
+            let order = if m.late_deassociate { "after" } else { "before" };
+            writeln!(
+                f,
+                "moved    {} → {}, De-Associate {order} the Associate: blackout {} ms (interface away {} ms, Associate {} ms), \
+                 {} of {} pings lost, TCP {}",
+                m.from,
+                m.to,
+                m.blackout_ms,
+                m.away_ms,
+                m.associate_ms,
+                m.lost,
+                m.pings,
+                if m.tcp.intact { "intact" } else { "DAMAGED" },
             )?;
         }
         let failed: Vec<_> =

@@ -12,7 +12,7 @@ use tokio::{
 use super::{
     Fallback, Lab, Scenario,
     daemon::{self, Daemon},
-    net::{BRIDGE, DOWNLINK, Net, STATION, UPLINK, VM1, VM2, VM2_ADDRESS, VMS},
+    net::{BRIDGE, DOWNLINK, Net, STATION, UPLINK, VM_INTERFACE, VM1, VM2, VM2_ADDRESS, VMS},
     probe::{PingResult, TcpResult},
     report::{Progress, Report, Tcp, Wire},
 };
@@ -28,7 +28,15 @@ pub(super) async fn play(
     let expected = report.expected;
 
     let step = progress.step("namespaces and wires");
-    net.build()?;
+    net.build(
+        &[BRIDGE, STATION, VM1, VM2],
+        &[
+            [(STATION, UPLINK), (BRIDGE, DOWNLINK)],
+            [(STATION, VM1), (VM1, VM_INTERFACE)],
+            [(STATION, VM2), (VM2, VM_INTERFACE)],
+        ],
+        &VMS,
+    )?;
     step.done(report, format!("{} VMs, one wire between station and bridge", VMS.len()));
 
     let step = progress.step("daemons running");
@@ -91,7 +99,7 @@ pub(super) async fn play(
 
     if expected.vms_meet {
         let step = progress.step("TCP from VM 1 to VM 2");
-        let tcp = tcp(net, lab.seconds).await?;
+        let tcp = tcp(net, lab.seconds, None).await?;
         step.held(
             report,
             tcp.intact && tcp.octets > 0,
@@ -122,7 +130,7 @@ async fn negotiated(
             let words = text(seen.first().and_then(|e| e.pointer("/status/reflective_relay")), "words");
             step.done(report, words);
         }
-        Scenario::Refuse => {
+        Scenario::Refuse | Scenario::Migrate => {
             let step = progress.step("EVB agreed, reflective relay refused");
             let refused =
                 |e: &Value| is(e, "evb") && has(e, "/status/reflective_relay/reason", "not_capable");
@@ -175,7 +183,8 @@ async fn ping(net: &Net, count: u16) -> anyhow::Result<PingResult> {
     serde_json::from_slice(&output.stdout).context("the pinger said something else than its result")
 }
 
-async fn tcp(net: &Net, seconds: u16) -> anyhow::Result<Tcp> {
+/// A TCP stream from VM 1 to VM 2, no faster than so many Mbit/s.
+pub(super) async fn tcp(net: &Net, seconds: u16, mbit_s: Option<u32>) -> anyhow::Result<Tcp> {
     let address = format!("{VM2_ADDRESS}:{TCP_PORT}");
     let mut sink = net
         .command(VM2)?
@@ -193,6 +202,7 @@ async fn tcp(net: &Net, seconds: u16) -> anyhow::Result<Tcp> {
         .command(VM1)?
         .args(["lab-probe", "source", &address, "--seconds"])
         .arg(seconds.to_string())
+        .args(mbit_s.iter().flat_map(|rate| ["--mbit-s".to_owned(), rate.to_string()]))
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
@@ -209,12 +219,12 @@ async fn tcp(net: &Net, seconds: u16) -> anyhow::Result<Tcp> {
     Ok(Tcp::from(result))
 }
 
-fn is(event: &Value, name: &str) -> bool {
+pub(super) fn is(event: &Value, name: &str) -> bool {
     event.get("event").and_then(Value::as_str) == Some(name)
 }
 
 /// Whether the event has `value` at a JSON pointer.
-fn has(event: &Value, pointer: &str, value: impl Into<Value>) -> bool {
+pub(super) fn has(event: &Value, pointer: &str, value: impl Into<Value>) -> bool {
     event.pointer(pointer) == Some(&value.into())
 }
 
@@ -222,7 +232,7 @@ fn at(event: &Value, port: &str) -> bool {
     event.get("port").and_then(Value::as_str) == Some(port)
 }
 
-fn text(row: Option<&Value>, field: &str) -> String {
+pub(super) fn text(row: Option<&Value>, field: &str) -> String {
     row.and_then(|row| row.get(field)).and_then(Value::as_str).unwrap_or("?").to_owned()
 }
 
