@@ -40,6 +40,8 @@ pub struct Core {
     /// Rows given to VSIs whose gate was opened.
     pub(crate) keys: BTreeMap<(PortId, VsiId), VsiKey>,
     next_key: u32,
+    /// Ports there may be.
+    max_ports: u16,
     /// One chassis, however many ports: the address of the first interface seen that speaks, then and after a restart.
     pub(crate) chassis: Option<Chassis>,
     deadlines: BTreeSet<(Instant, PortId)>,
@@ -51,6 +53,7 @@ impl Core {
     #[must_use]
     pub fn new(config: Config, seed: u64, now: Instant) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
+        let max_ports = max_ports(&config);
         let ports = port_list(&config)
             .into_iter()
             .zip(0..)
@@ -66,6 +69,7 @@ impl Core {
             effects: VecDeque::new(),
             keys: BTreeMap::new(),
             next_key: 0,
+            max_ports,
             chassis: None,
             deadlines: BTreeSet::new(),
             random,
@@ -163,6 +167,13 @@ impl Core {
         self.ports.iter().filter(|p| !p.is_free()).map(|p| (p.id, p.interface.as_str(), p.kind))
     }
 
+    /// The interface and kind of a port.
+    #[must_use]
+    pub fn port(&self, port: PortId) -> Option<(&str, PortKind)> {
+        let port = self.ports.get(port.index()).filter(|port| !port.is_free())?;
+        Some((port.interface.as_str(), port.kind))
+    }
+
     pub(crate) fn interface(&self, port: PortId) -> &str {
         self.ports.get(port.index()).map_or("?", |p| p.interface.as_str())
     }
@@ -212,7 +223,7 @@ impl Core {
     /// Adds a port under the first free number; `None` when there are 65536 already.
     pub(crate) fn add_port(&mut self, now: Instant, interface: String, kind: PortKind) -> Option<PortId> {
         let free = self.ports.iter().position(Port::is_free).unwrap_or(self.ports.len());
-        let id = PortId(u16::try_from(free).ok()?);
+        let id = PortId(u16::try_from(free).ok().filter(|free| *free < self.max_ports)?);
         let edge = edge(&self.config, kind, &mut self.random, now);
         let new = Port::new(id, interface, kind, edge);
         match self.ports.get_mut(free) {
@@ -220,6 +231,11 @@ impl Core {
             None => self.ports.push(new),
         }
         Some(id)
+    }
+
+    /// Whether another port can be made.
+    pub(crate) fn has_room(&self) -> bool {
+        self.ports.len() < usize::from(self.max_ports) || self.ports.iter().any(Port::is_free)
     }
 
     /// Takes a port away; its number is free for another.
@@ -358,6 +374,12 @@ impl Core {
             wiring::settle(self, now, uplink);
         }
     }
+}
+
+/// How many ports there may be while a daemon of this configuration runs.
+pub(crate) fn max_ports(config: &Config) -> u16 {
+    let named = u16::try_from(port_list(config).len()).unwrap_or(u16::MAX);
+    named.saturating_add(config.relay.spare_ports)
 }
 
 /// The ports a configuration names: protocol ports first, so that the chassis is named after one.

@@ -41,6 +41,8 @@ pub enum Effect {
     },
     /// [`crate::Core::ports`] has others than before: watch the interfaces of those new, let go of those gone.
     FollowPorts,
+    /// [`crate::Core::ports`] has this port anew, has another interface there, or has it no more.
+    FollowPort(PortId),
     /// Keep this in the place of what is kept under its key, before anything that follows is sent: it must survive a
     /// restart and come back in [`crate::Input::Resume`].
     Remember(Record),

@@ -17,7 +17,7 @@ use crate::{
     effect::Effect,
     event::Event,
     leave,
-    port::{Port, PortKind, Side},
+    port::{PortKind, Side},
     wiring,
 };
 
@@ -76,8 +76,12 @@ pub(crate) enum OrderError {
     Command(#[from] CommandError),
     #[error("the daemon is about to end, and de-associates every VSI")]
     Leaving,
-    #[error("no port is free: there are 65536")]
-    NoPort,
+    #[error(
+        "no port of the relay is free: those of the configuration and {0} more may be ([relay] spare_ports)"
+    )]
+    Full(u16),
+    #[error("there is no uplink")]
+    NoUplink,
 }
 
 /// A VSI a station knows.
@@ -122,7 +126,7 @@ fn command_station(core: &mut Core, now: Instant, order: VsiOrder) -> Result<(Vs
     if leave::is_leaving(core) {
         return Err(OrderError::Leaving);
     }
-    let uplink = core.uplink().ok_or(OrderError::NoPort)?;
+    let uplink = core.uplink().ok_or(OrderError::NoUplink)?;
     let (config, given) = match order.vsi {
         Which::Given(config) => {
             may_be_given(core, &config)?;
@@ -162,8 +166,8 @@ fn take_port(core: &mut Core, now: Instant, config: &VsiConfig) -> Result<PortId
         }
         None => {}
     }
-    let port = core.add_port(now, config.interface.clone(), PortKind::Vm).ok_or(OrderError::NoPort)?;
-    core.effects.push_back(Effect::FollowPorts);
+    let port = core.add_port(now, config.interface.clone(), PortKind::Vm).ok_or_else(|| full(core))?;
+    core.effects.push_back(Effect::FollowPort(port));
     Ok(port)
 }
 
@@ -172,7 +176,7 @@ pub(crate) fn forget(core: &mut Core, id: &VsiId) {
     let Some(vm) = core.vms.remove(id) else { return };
     if vm.given {
         core.free_port(vm.port);
-        core.effects.push_back(Effect::FollowPorts);
+        core.effects.push_back(Effect::FollowPort(vm.port));
     }
 }
 
@@ -191,6 +195,10 @@ fn known<'a>(core: &'a Core, text: &str) -> Result<&'a Vm, OrderError> {
         (Some(_), Some(_)) => Err(OrderError::Ambiguous(text.to_owned())),
         (None, _) => Err(OrderError::Unknown(text.to_owned())),
     }
+}
+
+fn full(core: &Core) -> OrderError {
+    OrderError::Full(core.config.relay.spare_ports)
 }
 
 /// Whether a VSI of these attributes can be given at run time beside those there are.
@@ -218,8 +226,9 @@ fn may_be_given(core: &Core, config: &VsiConfig) -> Result<(), OrderError> {
         return Err(OrderError::Port(config.interface.clone()));
     }
     let passthru = core.config.station().is_some_and(|station| station.mode.has_one_vsi());
-    if core.ports.len() > usize::from(u16::MAX) && !core.ports.iter().any(Port::is_free) {
-        return Err(OrderError::NoPort);
+    let has_port = core.vms.get(&config.id).is_some_and(|vm| vm.config.interface == config.interface);
+    if !has_port && !core.has_room() {
+        return Err(full(core));
     }
     match others().next() {
         Some(vm) if passthru => Err(OrderError::Passthru(vm.config.name.clone())),

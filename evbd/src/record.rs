@@ -188,6 +188,7 @@ pub(crate) fn effect_row(effect: &Effect) -> Value {
             json!({ "effect": "apply_dcb", "port": port, "settings": settings, "dry_run": dry_run })
         }
         Effect::FollowPorts => json!({ "effect": "follow_ports" }),
+        Effect::FollowPort(port) => json!({ "effect": "follow_port", "port": port }),
         Effect::Remember(record) => json!({ "effect": "remember", "record": record }),
         Effect::Forget(key) => json!({ "effect": "forget", "key": key }),
         Effect::FollowProfiles => json!({ "effect": "follow_profiles" }),

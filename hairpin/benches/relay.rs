@@ -8,8 +8,8 @@ use std::{hint::black_box, time::Duration};
 use divan::{Bencher, counter::ItemsCount};
 use ether::{EtherType, Instant, MacAddr, Tag, Vid, mac};
 use hairpin::{
-    Control, EdgeMode, Frame, Limits, PortConfig, PortId, Relay, RelayKind, Role, Verdict, VsiEntry,
-    VsiFilter, VsiKey, policy::Policy,
+    Control, EdgeMode, Frame, Limits, PortConfig, PortId, Relay, RelayKind, Role, Snapshot, Verdict,
+    VsiEntry, VsiFilter, VsiKey, policy::Policy,
 };
 use serde_json::{from_value, json};
 
@@ -205,22 +205,29 @@ mod control {
 
     #[divan::bench(args = [100, 1_000, 10_000])]
     fn snapshot(bencher: Bencher<'_, '_>, vsis: u32) {
-        let lab = Lab::bridge(vsis, full());
-        bencher.bench_local(|| lab.control.snapshot());
+        let mut lab = Lab::bridge(vsis, full());
+        bencher.bench_local(|| after_an_edit(&mut lab.control));
     }
 
     #[divan::bench(args = [100, 1_000, 10_000])]
     fn publish(bencher: Bencher<'_, '_>, vsis: u32) {
-        let lab = Lab::bridge(vsis, full());
+        let Lab { relay, mut control, .. } = Lab::bridge(vsis, full());
         bencher
-            .with_inputs(|| lab.control.snapshot())
-            .bench_local_values(|snapshot| lab.relay.publish(snapshot));
+            .with_inputs(|| after_an_edit(&mut control))
+            .bench_local_values(|snapshot| relay.publish(snapshot));
     }
 
     #[divan::bench]
     fn snapshot_of_1000_ports_with_10000_vsis(bencher: Bencher<'_, '_>) {
-        let lab = Lab::edge(EdgeMode::Vepa, 10_000, full());
-        bencher.bench_local(|| lab.control.snapshot());
+        let mut lab = Lab::edge(EdgeMode::Vepa, 10_000, full());
+        bencher.bench_local(|| after_an_edit(&mut lab.control));
+    }
+
+    /// One port is made anew.
+    fn after_an_edit(control: &mut Control) -> Snapshot {
+        let port = control.ports().last().cloned().unwrap();
+        control.set_port(port).unwrap();
+        control.snapshot()
     }
 
     #[divan::bench(args = [65_536, 1_000_000])]

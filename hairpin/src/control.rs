@@ -7,7 +7,10 @@
 //! * Each (address, VLAN) a VSI names is a static entry on its port. If several VSIs name the same one, the VSI
 //!   opened last has it, and when that closes, the one before it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use ether::{MacAddr, Pcp, Vid, mac};
 use serde::{Deserialize, Serialize};
@@ -15,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     policy::{Policy, PolicyError},
     port::{PortConfig, PortId, Role},
+    row::Row,
     snapshot::{EdgeMode, PortPlan, RelayKind, Snapshot, VsiPlan},
     switch::Limits,
     vsi::VsiState,
@@ -117,6 +121,10 @@ pub struct Control {
     vsis: BTreeMap<VsiKey, Vsi>,
     /// Grows with every edit whose order matters.
     clock: u64,
+    /// Grows with every edit.
+    edits: u64,
+    /// Of the snapshot before: most edits leave most rows as they are.
+    rows: HashMap<PortId, Arc<Row>>,
 }
 
 #[derive(Clone, Debug)]
@@ -126,6 +134,8 @@ struct Port {
     epoch: u64,
     /// When a VSI was last opened here, or the port came up.
     open_epoch: u64,
+    /// When it or a VSI on it was last edited.
+    edited: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -138,8 +148,16 @@ struct Vsi {
 impl Control {
     /// A relay without ports.
     #[must_use]
-    pub const fn new(kind: RelayKind, limits: &Limits) -> Self {
-        Self { kind, limits: *limits, ports: BTreeMap::new(), vsis: BTreeMap::new(), clock: 0 }
+    pub fn new(kind: RelayKind, limits: &Limits) -> Self {
+        Self {
+            kind,
+            limits: *limits,
+            ports: BTreeMap::new(),
+            vsis: BTreeMap::new(),
+            clock: 0,
+            edits: 0,
+            rows: HashMap::new(),
+        }
     }
 
     /// Which relay this is, and its mode.
@@ -152,10 +170,11 @@ impl Control {
     ///
     /// # Errors
     /// [`ControlError::NoMode`] for a bridge.
-    pub const fn set_mode(&mut self, mode: EdgeMode) -> Result<(), ControlError> {
+    pub fn set_mode(&mut self, mode: EdgeMode) -> Result<(), ControlError> {
         match self.kind {
             RelayKind::Edge(_) => {
                 self.kind = RelayKind::Edge(mode);
+                self.rows.clear();
                 Ok(())
             }
             RelayKind::Bridge => Err(ControlError::NoMode),
@@ -200,7 +219,8 @@ impl Control {
         let (epoch, open_epoch) = old.map_or((self.clock, self.clock), |old| (old.epoch, old.open_epoch));
         self.clock += u64::from(comes_up);
         let open_epoch = if comes_up { self.clock } else { open_epoch };
-        self.ports.insert(id, Port { config, epoch, open_epoch });
+        self.edits += 1;
+        self.ports.insert(id, Port { config, epoch, open_epoch, edited: self.edits });
         Ok(())
     }
 
@@ -252,6 +272,7 @@ impl Control {
         if let Some(port) = self.ports.get_mut(&entry.port) {
             port.open_epoch = self.clock;
         }
+        self.edit(entry.port);
         self.vsis.insert(key, Vsi { entry, opened: self.clock, state });
         Ok(())
     }
@@ -264,7 +285,16 @@ impl Control {
         if let Some(port) = self.ports.get_mut(&vsi.entry.port) {
             port.epoch = self.clock;
         }
+        self.edit(vsi.entry.port);
         Some(vsi.entry)
+    }
+
+    /// Has the row of a port be made anew.
+    fn edit(&mut self, port: PortId) {
+        self.edits += 1;
+        if let Some(port) = self.ports.get_mut(&port) {
+            port.edited = self.edits;
+        }
     }
 
     /// The open VSIs, by key.
@@ -274,7 +304,7 @@ impl Control {
 
     /// The tables workers need for the model as it is now.
     #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&mut self) -> Snapshot {
         let mut vsis: Vec<(&VsiKey, &Vsi)> = self.vsis.iter().collect();
         vsis.sort_unstable_by_key(|(_, vsi)| vsi.opened);
         let vsis: Vec<VsiPlan<'_>> = vsis
@@ -290,8 +320,11 @@ impl Control {
                 config: &port.config,
                 epoch: port.epoch,
                 open_epoch: low(port.open_epoch),
+                edited: port.edited,
             })
             .collect();
-        Snapshot::build(self.kind, &self.limits, &ports, &vsis)
+        let snapshot = Snapshot::build(self.kind, &self.limits, &ports, &vsis, &self.rows);
+        self.rows = snapshot.rows().map(|row| (row.id, Arc::clone(row))).collect();
+        snapshot
     }
 }

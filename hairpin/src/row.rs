@@ -35,12 +35,15 @@ pub(crate) struct Row {
     pub(crate) bound: u32,
     /// Limits on flooding, if there are any.
     pub(crate) storm: Option<Box<StormFills>>,
+    /// Its VSIs, in order of opening.
+    vsis: Box<[u32]>,
     /// The only VSI of a downlink.
     pub(crate) alone: Option<u32>,
     /// Gets every group.
     pub(crate) all_groups: bool,
     pub(crate) epoch: u64,
     pub(crate) open_epoch: u32,
+    edited: u64,
     /// What VSIs have in each VLAN, by VLAN.
     vlans: Box<[RowVlan]>,
     /// The last three octets of VSIs' addresses, ordered: of which solicited-node groups are made.
@@ -134,9 +137,17 @@ impl Row {
                 || mine.iter().filter_map(policy).any(|policy| policy.groups == GroupFilter::All),
             epoch: plan.epoch,
             open_epoch: plan.open_epoch,
+            edited: plan.edited,
+            vsis: mine.into(),
             vlans,
             solicited: solicited.into(),
         }
+    }
+
+    /// Whether it is what would be made of these; an uplink's depends on more.
+    pub(crate) fn is_of(&self, plan: &PortPlan<'_>, filters: &[(u32, &VsiFilter)]) -> bool {
+        let vsis = filters.chunk_by(|(a, _), (b, _)| a == b).flat_map(<[_]>::first).map(|(vsi, _)| vsi);
+        self.role != Role::Uplink && self.edited == plan.edited && vsis.eq(&self.vsis)
     }
 
     /// What VSIs have in `vid`.

@@ -57,7 +57,7 @@ pub enum RelayKind {
 pub struct Snapshot {
     kind: RelayKind,
     /// By port number.
-    rows: Box<[Option<Row>]>,
+    rows: Box<[Option<Arc<Row>>]>,
     uplink: Option<PortId>,
     /// By VID: the ports that are up and members.
     members: Box<[Members]>,
@@ -103,6 +103,8 @@ pub(crate) struct PortPlan<'a> {
     pub(crate) epoch: u64,
     /// When the last VSI was opened here, or the port came up.
     pub(crate) open_epoch: u32,
+    /// When it or a VSI on it was last edited.
+    pub(crate) edited: u64,
 }
 
 /// A VSI as control hands it in.
@@ -114,17 +116,19 @@ pub(crate) struct VsiPlan<'a> {
 
 impl Default for Snapshot {
     fn default() -> Self {
-        Self::build(RelayKind::Bridge, &Limits::default(), &[], &[])
+        Self::build(RelayKind::Bridge, &Limits::default(), &[], &[], &HashMap::new())
     }
 }
 
 impl Snapshot {
-    /// Compiles `ports` and `vsis`, the VSI opened last at the end.
+    /// Compiles `ports` and `vsis`, the VSI opened last at the end. Of `before`, rows of a relay of the same kind, those
+    /// that were not edited since are taken as they are.
     pub(crate) fn build(
         kind: RelayKind,
         limits: &Limits,
         ports: &[PortPlan<'_>],
         vsis: &[VsiPlan<'_>],
+        before: &HashMap<PortId, Arc<Row>>,
     ) -> Self {
         let size = ports.iter().map(|port| port.config.id.index() + 1).max().unwrap_or(0);
         let mut filters: Vec<Vec<(u32, &VsiFilter)>> = vec![Vec::new(); size];
@@ -143,11 +147,14 @@ impl Snapshot {
                 }
             }
         }
-        let mut rows: Vec<Option<Row>> = vec![None; size];
+        let mut rows: Vec<Option<Arc<Row>>> = vec![None; size];
         let mut members: Vec<Members> = vec![Members::default(); Vid::TABLE];
         for (plan, id) in ports.iter().map(|plan| (plan, plan.config.id)) {
             let filters = filters.get(id.index()).map(Vec::as_slice).unwrap_or_default();
-            let row = Row::new(kind, limits, plan, filters, vsis, &all);
+            let row = match before.get(&id).filter(|row| row.is_of(plan, filters)) {
+                Some(row) => Arc::clone(row),
+                None => Arc::new(Row::new(kind, limits, plan, filters, vsis, &all)),
+            };
             for vid in row.members.iter().filter(|_| row.up) {
                 let Some(members) = members.get_mut(vid.index()) else { continue };
                 members.all.push((id, row.role));
@@ -193,7 +200,12 @@ impl Snapshot {
     }
 
     pub(crate) fn row(&self, port: PortId) -> Option<&Row> {
-        self.rows.get(port.index())?.as_ref()
+        self.rows.get(port.index())?.as_deref()
+    }
+
+    /// The rows of all ports.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &Arc<Row>> {
+        self.rows.iter().flatten()
     }
 
     pub(crate) fn vsi(&self, at: u32) -> Option<&VsiRow> {

@@ -31,26 +31,26 @@ impl<'a> Lldpad<'a> {
     /// # Panics
     /// When it is not installed or does not answer.
     pub fn start(netns: &'a mut Netns, interface: &'static str, role: Role, options: &str) -> Self {
-        let evb = match role {
-            Role::Station => {
-                format!("tlvid0080c20d : {{ enableTx = true; evbmode = \"station\"; {options} }};")
-            }
-            Role::Bridge => {
-                format!("tlvid0080c20d : {{ enableTx = true; evbmode = \"bridge\"; {options} }};")
-            }
-            Role::DraftStation => format!(
-                "tlvid001b3f00 : {{ enableTx = true; capabilities = \"rte,ecp,vdp\"; {options} }};\n\
-                 vdp : {{ enableTx = true; role = \"station\"; }};"
-            ),
-        };
-        let config =
-            format!("nearest_customer_bridge : {{ {interface} : {{ adminStatus = 3;\n{evb}\n}}; }};\n");
-        let peer = Self::spawn(netns, interface, &config, "");
+        let peer = Self::spawn(netns, interface, &evb_config(interface, role, options), "", DEBUG);
         if role != Role::DraftStation {
             let role = |log: &str| log.contains("vdp22_create");
             eventually("lldpad has its VDP role", Duration::from_secs(10), || peer.log(), role);
         }
         peer
+    }
+
+    /// The same, logging errors only: what it logs costs time.
+    ///
+    /// # Panics
+    /// When it is not installed or does not answer.
+    pub fn start_quiet(netns: &'a mut Netns, interface: &'static str, role: Role, options: &str) -> Self {
+        Self::spawn(netns, interface, &evb_config(interface, role, options), "", ERRORS)
+    }
+
+    /// The number of its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.netns.pid(self.place)
     }
 
     /// Starts it on `interface` with the device of `shim`, a library to be preloaded, and tells it `settings`: words after
@@ -62,7 +62,7 @@ impl<'a> Lldpad<'a> {
         let log = netns.file("lldpad-dcbnl.log");
         let preload = format!("env LD_PRELOAD={} FAKEDCB_LOG={}", shim.display(), log.display());
         let config = format!("lldp : {{ {interface} : {{ adminStatus = 3; }}; }};\n");
-        let peer = Self::spawn(netns, interface, &config, &preload);
+        let peer = Self::spawn(netns, interface, &config, &preload, DEBUG);
         for setting in settings {
             let words = format!("-T -i {interface} -V {setting}");
             let set = || peer.tool("lldptool", &words.split(' ').collect::<Vec<_>>());
@@ -78,14 +78,14 @@ impl<'a> Lldpad<'a> {
     }
 
     /// Starts it, `prefix` before its command, and waits until it answers.
-    fn spawn(netns: &'a mut Netns, interface: &'static str, config: &str, prefix: &str) -> Self {
+    fn spawn(netns: &'a mut Netns, interface: &'static str, config: &str, prefix: &str, level: u8) -> Self {
         let file = netns.file("lldpad.conf");
         let text = format!("dcbx : {{ version = \"1.0\"; dcbx_version = 2; }};\n{config}");
         std::fs::write(&file, text).expect("a writable configuration");
         let log = std::fs::File::create(netns.file("lldpad.log")).expect("a writable log");
         let mut command = netns.command("unshare");
         let line = format!(
-            "mount -t tmpfs -o size=1m tmpfs /dev/shm && exec {prefix} stdbuf -oL lldpad -p -t -V 7 -f {}",
+            "mount -t tmpfs -o size=1m tmpfs /dev/shm && exec {prefix} stdbuf -oL lldpad -p -t -V {level} -f {}",
             file.display()
         );
         command.args(["-m", "sh", "-c", &line]).stdout(log.try_clone().expect("a log")).stderr(log);
@@ -161,3 +161,20 @@ impl<'a> Lldpad<'a> {
         self.netns.attempt(program, arguments)
     }
 }
+
+/// The configuration of one that plays `role`.
+fn evb_config(interface: &str, role: Role, options: &str) -> String {
+    let evb = match role {
+        Role::Station => format!("tlvid0080c20d : {{ enableTx = true; evbmode = \"station\"; {options} }};"),
+        Role::Bridge => format!("tlvid0080c20d : {{ enableTx = true; evbmode = \"bridge\"; {options} }};"),
+        Role::DraftStation => format!(
+            "tlvid001b3f00 : {{ enableTx = true; capabilities = \"rte,ecp,vdp\"; {options} }};\n\
+             vdp : {{ enableTx = true; role = \"station\"; }};"
+        ),
+    };
+    format!("nearest_customer_bridge : {{ {interface} : {{ adminStatus = 3;\n{evb}\n}}; }};\n")
+}
+
+/// How much it logs.
+const DEBUG: u8 = 7;
+const ERRORS: u8 = 3;

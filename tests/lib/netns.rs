@@ -155,6 +155,18 @@ impl Drop for Netns {
     }
 }
 
+/// Resident memory of process `pid` in octets.
+///
+/// # Panics
+/// When there is no such process.
+#[must_use]
+pub fn resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kilobytes * 1024
+}
+
 /// A veth between two namespaces, up at both ends.
 ///
 /// # Panics

@@ -408,7 +408,7 @@ impl Wire {
                     m.open.remove(&key);
                 }
                 // Whoever plays says when an interface is there.
-                Effect::FollowPorts | Effect::FollowProfiles => {}
+                Effect::FollowPorts | Effect::FollowPort(_) | Effect::FollowProfiles => {}
                 Effect::AskManager(_) => m.asked += 1,
                 Effect::ApplyDcb { port, settings, .. } => {
                     m.applied.insert(port, settings);

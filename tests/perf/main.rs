@@ -8,12 +8,18 @@ mod load;
 mod place;
 mod soak;
 mod table;
+mod vsis;
 
 use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 
-use self::{load::Measure, place::Place, table::Table};
+use self::{
+    load::Measure,
+    place::Place,
+    table::Table,
+    vsis::{How, Outcome},
+};
 
 /// Measures evbd's data plane against the kernel's.
 #[derive(Parser)]
@@ -40,6 +46,9 @@ struct Options {
     /// Saturate evbd for so long instead, then check its counters and its memory.
     #[arg(long, value_name = "SECONDS")]
     soak: Option<u64>,
+    /// Associate so many VSIs on one port instead, lldpad and evbd in turns; needs lldpad.
+    #[arg(long, value_name = "COUNT")]
+    associate: Option<u32>,
     /// Given by `cargo bench`.
     #[arg(long, hide = true)]
     bench: bool,
@@ -51,9 +60,20 @@ fn main() -> ExitCode {
     if let Some(seconds) = options.soak {
         return soak::run(&runtime, Duration::from_secs(seconds));
     }
+    let wanted = |name: &str| options.only.as_deref().is_none_or(|only| name.contains(only));
+    if let Some(count) = options.associate {
+        let hows = How::ALL.into_iter().filter(|how| wanted(how.name()));
+        let all: Vec<_> = hows.map(|how| how.run(&runtime, count, PATIENCE)).collect();
+        if options.json {
+            println!("{}", all.iter().map(Outcome::json).collect::<serde_json::Value>());
+        } else {
+            println!("{}", vsis::HEADING);
+            all.iter().for_each(|outcome| println!("{outcome}"));
+        }
+        return ExitCode::SUCCESS;
+    }
     let rounds = options.rounds.unwrap_or(if options.quick { 3 } else { 7 });
     let time = Duration::from_millis(options.millis.unwrap_or(if options.quick { 700 } else { 2000 }));
-    let wanted = |name: &str| options.only.as_deref().is_none_or(|only| name.contains(only));
     let places: Vec<Place> = place::CANDIDATES
         .iter()
         .filter(|candidate| wanted(candidate.name))
@@ -78,3 +98,6 @@ fn main() -> ExitCode {
     }
     ExitCode::SUCCESS
 }
+
+/// How long one that orders VSIs one after the other is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use evb_tests::netns::inside;
+use evb_tests::netns::{inside, resident};
 use evbd::api::{Client, Table};
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -60,12 +60,7 @@ fn saturate(place: &Place, time: Duration) {
 
 /// Resident memory of each daemon in kB.
 fn memory(place: &Place) -> Vec<u64> {
-    let resident = |pid: &u32| {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the daemon lives");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-        line.trim().trim_end_matches(" kB").parse().expect("a number")
-    };
-    place.daemons.iter().map(|(pid, _)| resident(pid)).collect()
+    place.daemons.iter().map(|(pid, _)| resident(*pid) / 1024).collect()
 }
 
 /// What does not add up, a line each, once nothing moves.

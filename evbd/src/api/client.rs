@@ -148,10 +148,20 @@ impl Client {
     /// # Errors
     /// When the daemon stops meanwhile.
     pub async fn follow(&self) -> anyhow::Result<Events<'_>> {
-        // Subscribe first: what comes between is in both and told apart by its number.
+        let mut events = self.follow_new().await?;
+        // Subscribed before: what comes between is in both and told apart by its number.
+        events.last = Some(0);
+        events.ready = self.proxy.events(0).await?.into_iter().map(from_dict).collect();
+        Ok(events)
+    }
+
+    /// Every event from now on.
+    ///
+    /// # Errors
+    /// When the daemon stops meanwhile.
+    pub async fn follow_new(&self) -> anyhow::Result<Events<'_>> {
         let signals = self.proxy.receive_event().await?;
-        let past = self.proxy.events(0).await?.into_iter().map(from_dict).collect();
-        Ok(Events { client: self, signals, ready: past, last: 0 })
+        Ok(Events { client: self, signals, ready: VecDeque::new(), last: None })
     }
 }
 
@@ -160,7 +170,8 @@ pub struct Events<'a> {
     client: &'a Client,
     signals: EventStream,
     ready: VecDeque<Value>,
-    last: u64,
+    /// The number of the one told last, or before the first; not known before the first of those that are new.
+    last: Option<u64>,
 }
 
 impl Events<'_> {
@@ -172,8 +183,8 @@ impl Events<'_> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 let number = event.get("number").and_then(Value::as_u64).unwrap_or(0);
-                if number > self.last {
-                    self.last = number;
+                if self.last.is_none_or(|last| number > last) {
+                    self.last = Some(number);
                     return Ok(event);
                 }
                 continue;
@@ -181,8 +192,8 @@ impl Events<'_> {
             let signal = self.signals.next().await.context("the daemon went away")?;
             let event = from_dict(signal.args()?.event);
             let number = event.get("number").and_then(Value::as_u64).unwrap_or(0);
-            if number > self.last + 1 {
-                self.ready = self.client.proxy.events(self.last).await?.into_iter().map(from_dict).collect();
+            if let Some(last) = self.last.filter(|last| number > last + 1) {
+                self.ready = self.client.proxy.events(last).await?.into_iter().map(from_dict).collect();
             } else {
                 self.ready.push_back(event);
             }

@@ -179,7 +179,7 @@ impl Given {
 async fn carry_out(order: VsiOrder, wait: &Wait) -> anyhow::Result<ExitCode> {
     let client = Client::connect(&wait.at.socket).await?;
     let began = Instant::now();
-    let mut events = client.follow().await?;
+    let mut events = client.follow_new().await?;
     let taken = client.order(&order).await?;
     let deadline = began + Duration::from_secs(wait.timeout);
     let mut outcome = None;

@@ -13,6 +13,8 @@ use super::{Fault, check::in_range, schema};
 pub struct RelayConfig {
     /// What bounds its tables; ports and seed are the data path's to set.
     pub limits: Limits,
+    /// Ports that may be added while the relay runs, 0 to 32768.
+    pub spare_ports: u16,
     /// What a port may flood that says nothing of its own: VMs' ports among them.
     pub storm: Storm,
     /// What the ports may that do, by interface.
@@ -60,7 +62,8 @@ pub(super) fn relay(keys: &schema::Relay, ports: &[Spanned<schema::Port>]) -> Re
             storms.insert(port.interface.get_ref().clone(), own);
         }
     }
-    Ok(RelayConfig { limits, storm: all, storms })
+    let spare_ports = in_range(keys.spare_ports.clone(), 0, 1 << 15, SPARE_PORTS, "spare_ports")?;
+    Ok(RelayConfig { limits, spare_ports, storm: all, storms })
 }
 
 fn storm(keys: &StormKeys) -> Result<Storm, Fault> {
@@ -73,3 +76,5 @@ fn storm(keys: &StormKeys) -> Result<Storm, Fault> {
         unknown: limit(&keys.unknown, "storm.unknown")?,
     })
 }
+
+const SPARE_PORTS: u16 = 256;

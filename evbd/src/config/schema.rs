@@ -109,6 +109,7 @@ pub(super) struct Relay {
     pub(super) cpus: Option<Spanned<Vec<u16>>>,
     pub(super) spin: Option<Spanned<u32>>,
     pub(super) rings: Option<Spanned<u32>>,
+    pub(super) spare_ports: Option<Spanned<u16>>,
 }
 
 #[derive(Deserialize)]

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     config::{BridgePort, BridgePortKind, CarrierConfig, Config, RoleConfig},
-    core::port_list,
+    core::{max_ports, port_list},
     edge::EdgeRelay,
     input::Link,
     kernel::links::Seen,
@@ -78,11 +78,7 @@ impl Dataplane {
             .zip((0..).map(PortId))
             .filter_map(|((interface, kind), id)| port_config(config, id, interface, *kind))
             .collect();
-        let limits = Limits {
-            ports: u16::try_from(ports.len() + SPARE_PORTS).context("too many ports")?,
-            hash_seed: rand::random(),
-            ..config.relay.limits
-        };
+        let limits = Limits { ports: max_ports(config), hash_seed: rand::random(), ..config.relay.limits };
         let relay = Arc::new(Relay::new(limits));
         let kind = match &config.role {
             RoleConfig::Bridge(_) => RelayKind::Bridge,
@@ -128,10 +124,7 @@ impl Dataplane {
         let gone: Vec<PortId> =
             self.control.ports().map(|port| port.id).filter(|id| !wanted.contains_key(id)).collect();
         for id in gone {
-            self.stop(id);
-            self.faults.remove(&id);
-            self.barred.remove(&id);
-            self.control.remove_port(id);
+            self.remove_port(id);
         }
         let before = std::mem::replace(&mut self.carrier, config.carrier.clone());
         let mut refused = Vec::new();
@@ -140,13 +133,38 @@ impl Dataplane {
                 // Served anew as soon as its link is heard of.
                 self.stop(id);
             }
-            let (up, reflective) = self.control.port(id).map_or((false, false), |p| (p.up, p.reflective));
-            if let Err(error) = self.control.set_port(PortConfig { up, reflective, ..port }) {
+            if let Err(error) = self.set_port(port) {
                 refused.push((id, error));
             }
         }
-        self.edited = true;
         refused
+    }
+
+    /// Has the relay take up a port, which waits for its interface; one it has stays up as it is.
+    pub(super) fn add_port(
+        &mut self,
+        config: &Config,
+        id: PortId,
+        interface: &str,
+        kind: PortKind,
+    ) -> Result<(), ControlError> {
+        port_config(config, id, interface, kind).map_or(Ok(()), |port| self.set_port(port))
+    }
+
+    fn set_port(&mut self, port: PortConfig) -> Result<(), ControlError> {
+        let (up, reflective) = self.control.port(port.id).map_or((false, false), |p| (p.up, p.reflective));
+        // To frames one that is down is not there.
+        self.edited |= up;
+        self.control.set_port(PortConfig { up, reflective, ..port })
+    }
+
+    /// Lets go of a port.
+    pub(super) fn remove_port(&mut self, id: PortId) {
+        self.edited = true;
+        self.stop(id);
+        self.faults.remove(&id);
+        self.barred.remove(&id);
+        self.control.remove_port(id);
     }
 
     /// Starts or stops moving frames of a port as its interface comes up, changes its master, or goes.
@@ -407,9 +425,6 @@ fn ring_slots(mib: u32, rings: u32) -> u32 {
 const SLOTS_OF_MIB: u32 = (1 << 20) / carrier::Options::SLOT;
 const LARGEST_RING: u32 = 4096;
 const SMALLEST_RING: u32 = 1024;
-
-/// Ports that may be added while the relay runs.
-const SPARE_PORTS: usize = 256;
 
 /// A port as the relay has it, its interface down.
 fn port_config(config: &Config, id: PortId, interface: &str, kind: PortKind) -> Option<PortConfig> {

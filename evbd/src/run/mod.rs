@@ -231,24 +231,20 @@ impl Daemon {
         }
     }
 
-    /// Carries out what the core wants, including what follows from it. The relay's edits take effect together, before
-    /// anybody is told of them.
+    /// Carries out what the core wants, including what follows from it. The relay's edits take effect together, and what
+    /// is to be kept is kept together, before anybody is told of them.
     fn drain(&mut self) {
         let mut applied = VecDeque::new();
+        let mut told = Vec::new();
         loop {
             let Some(effect) = self.core.poll_effect() else {
-                self.dataplane.commit();
-                self.save();
+                self.tell(&mut told);
                 let Some((port, on)) = applied.pop_front() else { return };
                 self.core.handle(self.clock.now(), Input::ReflectiveApplied { port, on });
                 continue;
             };
             match effect {
-                Effect::Transmit { port, frame } => {
-                    self.dataplane.commit();
-                    self.save();
-                    self.sockets.send(port, &frame);
-                }
+                Effect::Transmit { port, frame } => told.push(Tell::Peer(port, frame)),
                 Effect::SwitchReflective { port, on } => match self.dataplane.set_reflective(port, on) {
                     Ok(true) => applied.push_back((port, on)),
                     Ok(false) => {
@@ -269,7 +265,15 @@ impl Daemon {
                         self.devices.apply(port, name, settings, dry_run);
                     }
                 }
-                Effect::FollowPorts => self.follow_ports(),
+                Effect::FollowPorts => {
+                    // Ports that are gone take leave.
+                    self.tell(&mut told);
+                    self.follow_ports();
+                }
+                Effect::FollowPort(port) => {
+                    self.tell(&mut told);
+                    self.follow_port(port);
+                }
                 Effect::Remember(record) => self.journal.remember(&record),
                 Effect::Forget(key) => self.journal.forget(&key),
                 Effect::FollowProfiles => {
@@ -278,10 +282,19 @@ impl Daemon {
                     self.take(read);
                 }
                 Effect::AskManager(manager) => self.profiles.ask(manager),
-                Effect::Event(event) => {
-                    self.dataplane.commit();
-                    self.publish(&event);
-                }
+                Effect::Event(event) => told.push(Tell::People(event)),
+            }
+        }
+    }
+
+    /// Has what was edited take effect and what is to be kept on disk, and then tells of it.
+    fn tell(&mut self, waiting: &mut Vec<Tell>) {
+        self.dataplane.commit();
+        self.save();
+        for tell in waiting.drain(..) {
+            match tell {
+                Tell::Peer(port, frame) => self.sockets.send(port, &frame),
+                Tell::People(event) => self.publish(&event),
             }
         }
     }
@@ -413,6 +426,27 @@ impl Daemon {
         }
     }
 
+    /// The same for one port.
+    fn follow_port(&mut self, port: PortId) {
+        let now = self.core.port(port).map(|(interface, kind)| (interface.to_owned(), kind));
+        if let Some(before) = self.watched.remove(&port)
+            && now.as_ref().is_none_or(|(interface, _)| *interface != before)
+        {
+            self.sockets.release(port);
+            self.links.want(&before, false);
+            self.dataplane.remove_port(port);
+        }
+        let Some((interface, kind)) = now else { return };
+        if let Err(error) = self.dataplane.add_port(self.core.config(), port, &interface, kind) {
+            tracing::error!(port = port.0, %error, "the relay does not take a port");
+        }
+        self.watched.insert(port, interface.clone());
+        if let Err(error) = limits::raise(self.watched.len()) {
+            tracing::error!(%error, "new ports may find no sockets");
+        }
+        self.links.want(&interface, true);
+    }
+
     fn ports(&self) -> BTreeMap<PortId, String> {
         self.core.ports().map(|(port, interface, _)| (port, interface.to_owned())).collect()
     }
@@ -447,6 +481,12 @@ impl Daemon {
         // Nobody watching is no fault.
         let _ = self.events.send(row);
     }
+}
+
+/// What waits until what it tells of is so.
+enum Tell {
+    Peer(PortId, Vec<u8>),
+    People(Event),
 }
 
 /// Starts to record to the file `to`.

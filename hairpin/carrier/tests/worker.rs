@@ -35,7 +35,7 @@ struct Switch {
 
 impl Switch {
     /// A worker of `threads` threads that forwards as `control` says, on ports added later.
-    fn new(ns: Ns, control: &Control, threads: usize) -> Self {
+    fn new(ns: Ns, control: &mut Control, threads: usize) -> Self {
         let relay = Arc::new(Relay::new(Limits::default()));
         relay.publish(control.snapshot());
         let (sender, events) = sync_channel(1);
@@ -74,7 +74,7 @@ fn bridge_of(threads: usize, count: u16) -> (Switch, Vec<Ns>) {
     for n in 0..count {
         control.set_port(PortConfig::lan(PortId(n))).unwrap();
     }
-    let switch = Switch::new(hub, &control, threads);
+    let switch = Switch::new(hub, &mut control, threads);
     for n in 0..count {
         switch.add(n, &format!("p{n}"));
     }
@@ -101,7 +101,7 @@ fn vepa() -> (Switch, Switch, [Ns; 2]) {
             .open_vsi(VsiKey(u32::from(n)), VsiEntry { port: PortId(n), filters, policy: Arc::default() })
             .unwrap();
     }
-    let edge = Switch::new(edge, &control, 2);
+    let edge = Switch::new(edge, &mut control, 2);
     for (port, interface) in [(0, "uplink"), (1, "vm0"), (2, "vm1")] {
         edge.add(port, interface);
     }
@@ -111,7 +111,7 @@ fn vepa() -> (Switch, Switch, [Ns; 2]) {
     port.tagged = BTreeSet::from([vid]);
     port.reflective = true;
     control.set_port(port).unwrap();
-    let lan = Switch::new(lan, &control, 1);
+    let lan = Switch::new(lan, &mut control, 1);
     lan.add(0, "station");
     (edge, lan, vms)
 }
@@ -374,7 +374,7 @@ fn ports_of_every_kind() {
     let mut tap = hub.tap("tap2");
     let mut control = Control::new(RelayKind::Bridge, &Limits::default());
     (0..3).for_each(|n| control.set_port(PortConfig::lan(PortId(n))).unwrap());
-    let switch = Switch::new(hub, &control, 2);
+    let switch = Switch::new(hub, &mut control, 2);
     for (port, interface) in [(0, "p0"), (1, "mv1"), (2, "tap2")] {
         switch.add(port, interface);
     }

@@ -92,7 +92,7 @@ impl Lab {
         lab
     }
 
-    pub(crate) fn publish(&self) {
+    pub(crate) fn publish(&mut self) {
         self.relay.publish(self.control.snapshot());
     }
 

@@ -267,7 +267,7 @@ impl Daemon {
                     self.control.open_vsi(key, entry).unwrap();
                 }
                 Effect::CloseVsi { key } => drop(self.control.close_vsi(key).unwrap()),
-                Effect::FollowPorts => self.ports(),
+                Effect::FollowPorts | Effect::FollowPort(_) => self.ports(),
                 Effect::FollowProfiles | Effect::AskManager(_) | Effect::ApplyDcb { .. } => {}
                 Effect::Event(event) => {
                     serde_json::to_string(&event).unwrap();
