@@ -1,69 +1,8 @@
-//! Sets of priorities and tables over priorities, as all dialects of DCBX send them.
-
-use core::fmt;
+//! Tables over priorities, as all dialects of DCBX send them.
 
 use ether::Pcp;
-use serde::{Serialize, Serializer};
-
-/// A set of priorities: bit n of the octet stands for priority n.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct PrioritySet(pub u8);
-
-impl PrioritySet {
-    /// Whether `priority` is in the set.
-    #[must_use]
-    pub const fn contains(self, priority: Pcp) -> bool {
-        self.0 >> priority.get() & 1 == 1
-    }
-
-    /// Whether no priority is.
-    #[must_use]
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub const fn len(self) -> u8 {
-        // At most eight.
-        #[expect(clippy::cast_possible_truncation, reason = "an octet has eight bits")]
-        {
-            self.0.count_ones() as u8
-        }
-    }
-
-    /// The priorities in the set, lowest first.
-    pub fn iter(self) -> impl Iterator<Item = Pcp> {
-        priorities().filter(move |&priority| self.contains(priority))
-    }
-}
-
-impl FromIterator<Pcp> for PrioritySet {
-    fn from_iter<I: IntoIterator<Item = Pcp>>(iter: I) -> Self {
-        Self(iter.into_iter().fold(0, |set, priority| set | 1 << priority.get()))
-    }
-}
-
-/// Shown as `3,4`, or `none`.
-impl fmt::Display for PrioritySet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_empty() {
-            return f.write_str("none");
-        }
-        let mut separator = "";
-        for priority in self.iter() {
-            write!(f, "{separator}{priority}")?;
-            separator = ",";
-        }
-        Ok(())
-    }
-}
-
-impl Serialize for PrioritySet {
-    fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
-        serializer.collect_seq(self.iter())
-    }
-}
+pub use ether::PrioritySet;
+use serde::Serialize;
 
 /// A number of four bits for every priority: its traffic class or its priority group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
@@ -89,7 +28,7 @@ impl PriorityTable {
     /// The priorities that have `number`.
     #[must_use]
     pub fn priorities_of(self, number: u8) -> PrioritySet {
-        priorities().zip(self.0).filter(|&(_, n)| n == number).map(|(priority, _)| priority).collect()
+        Pcp::all().zip(self.0).filter(|&(_, n)| n == number).map(|(priority, _)| priority).collect()
     }
 
     /// Reads four octets; the high four bits of the first are those of priority 0.
@@ -104,21 +43,9 @@ impl PriorityTable {
     }
 }
 
-/// Every priority, lowest first.
-fn priorities() -> impl Iterator<Item = Pcp> {
-    (0..8).filter_map(Pcp::new)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sets() {
-        let set: PrioritySet = [Pcp::new(4).unwrap(), Pcp::new(3).unwrap()].into_iter().collect();
-        assert_eq!(set, PrioritySet(0x18));
-        assert_eq!((set.to_string(), PrioritySet(0).to_string()), ("3,4".into(), "none".into()));
-    }
 
     #[test]
     fn tables() {

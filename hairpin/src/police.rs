@@ -1,6 +1,6 @@
 //! Steps 3 and 7: what a VSI's policy does with frames from its VM and with those to it.
 
-use ether::{EtherType, Tag};
+use ether::{EtherType, Pcp, PrioritySet, Tag};
 
 use crate::{
     acl,
@@ -15,8 +15,10 @@ use crate::{
 };
 
 /// Frames from the VM: mirror, access list, rate, priority, in this order. What the policy refuses teaches nothing.
+/// Whether the rate may drop the frame depends on the priority it is given, or every VM would be beyond its rate.
 pub(crate) fn ingress(
     cx: &Context<'_>,
+    row: &Row,
     frame: &Frame<'_>,
     class: &mut Class,
     verdict: &mut Verdict,
@@ -24,7 +26,11 @@ pub(crate) fn ingress(
 ) -> Result<(), DropReason> {
     let Some(vsi) = class.vsi.and_then(|at| cx.snapshot.vsi(at)) else { return Ok(()) };
     mirror(vsi, class, Direction::Ingress, verdict, watch);
-    judge(cx, vsi, Direction::Ingress, frame, class, watch)?;
+    let pcp = match vsi.policy.pcp {
+        PcpRule::Trust => class.pcp,
+        PcpRule::Set(pcp) => pcp,
+    };
+    judge(cx, vsi, Direction::Ingress, frame, class, (pcp, row.lossless), watch)?;
     if let PcpRule::Set(pcp) = vsi.policy.pcp {
         class.pcp = pcp;
         watch.note(|| Step::Priority { vsi: vsi.key, pcp });
@@ -47,12 +53,14 @@ pub(crate) fn egress(
     let mut last = None;
     let mut at = 0;
     while let Some(copy) = verdict.copy(at) {
-        let vsi = cx.snapshot.row(copy.port).and_then(|row| receiver(cx, row, frame, class, known));
-        let Some(vsi) = vsi else {
+        let row = cx.snapshot.row(copy.port);
+        let vsi = row.and_then(|row| Some((row, receiver(cx, row, frame, class, known)?)));
+        let Some((row, vsi)) = vsi else {
             at += 1;
             continue;
         };
-        if let Err(reason) = judge(cx, vsi, Direction::Egress, frame, class, watch) {
+        let lossless = ingress.lossless.union(row.lossless);
+        if let Err(reason) = judge(cx, vsi, Direction::Egress, frame, class, (class.pcp, lossless), watch) {
             last = Some(reason);
             verdict.remove(at);
             if cx.live {
@@ -94,6 +102,7 @@ fn judge(
     direction: Direction,
     frame: &Frame<'_>,
     class: &Class,
+    (pcp, lossless): (Pcp, PrioritySet),
     watch: &mut impl Watch,
 ) -> Result<(), DropReason> {
     let (rules, fill, bucket, denied, exceeded) = match direction {
@@ -124,8 +133,9 @@ fn judge(
     }
     let Some(fill) = fill else { return Ok(()) };
     let passes = if cx.live { bucket.take(fill, cx.now, frame.len) } else { bucket.has(fill, cx.now) };
-    watch.note(|| Step::Rate { vsi: vsi.key, direction, passes });
-    if passes { Ok(()) } else { Err(exceeded) }
+    let spared = !passes && lossless.union(cx.snapshot.lossless()).contains(pcp);
+    watch.note(|| Step::Rate { vsi: vsi.key, direction, passes, spared });
+    if passes || spared { Ok(()) } else { Err(exceeded) }
 }
 
 fn mirror(vsi: &VsiRow, class: &Class, direction: Direction, verdict: &mut Verdict, watch: &mut impl Watch) {

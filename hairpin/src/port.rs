@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use ether::Vid;
+use ether::{PrioritySet, Vid};
 use serde::{Deserialize, Serialize};
 
 /// A port's row in snapshots and counters; below [`crate::Limits::ports`].
@@ -63,6 +63,9 @@ pub struct PortConfig {
     pub takes_over: bool,
     /// What may be flooded of what comes in here.
     pub storm: Storm,
+    /// Priorities of which the link loses no frame, as by PFC: no rate of a VSI drops such a frame from here or to here,
+    /// and those of an uplink count everywhere in its relay. Access lists and storm limits drop them like others.
+    pub lossless: PrioritySet,
     /// Frames may come and go.
     pub up: bool,
 }
@@ -94,6 +97,7 @@ impl PortConfig {
             guard: false,
             takes_over: false,
             storm: Storm { broadcast: None, multicast: None, unknown: None },
+            lossless: PrioritySet::EMPTY,
             up: true,
         }
     }

@@ -1,6 +1,6 @@
 //! A port as workers read it: what is configured, and what the VSIs behind it add.
 
-use ether::{Pcp, Vid};
+use ether::{Pcp, PrioritySet, Vid};
 
 use crate::{
     bucket::Fill,
@@ -35,6 +35,8 @@ pub(crate) struct Row {
     pub(crate) bound: u32,
     /// Limits on flooding, if there are any.
     pub(crate) storm: Option<Box<StormFills>>,
+    /// Priorities that no rate drops from or to here.
+    pub(crate) lossless: PrioritySet,
     /// Its VSIs, in order of opening.
     vsis: Box<[u32]>,
     /// The only VSI of a downlink.
@@ -132,6 +134,7 @@ impl Row {
             anyone: wild().filter(|_| !(downlink && one_way)).map(|(_, filter)| filter.vid).collect(),
             bound,
             storm: StormFills::new(&config.storm).map(Box::new),
+            lossless: config.lossless,
             alone,
             all_groups: downlink && one_way
                 || mine.iter().filter_map(policy).any(|policy| policy.groups == GroupFilter::All),

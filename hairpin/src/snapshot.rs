@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use ether::{MacAddr, Pcp, Vid};
+use ether::{MacAddr, Pcp, PrioritySet, Vid};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -59,6 +59,7 @@ pub struct Snapshot {
     /// By port number.
     rows: Box<[Option<Arc<Row>>]>,
     uplink: Option<PortId>,
+    lossless: PrioritySet,
     /// By VID: the ports that are up and members.
     members: Box<[Members]>,
     statics: HashMap<Key, Static, BuildHasherDefault<KeyHasher>>,
@@ -147,6 +148,7 @@ impl Snapshot {
                 }
             }
         }
+        let uplink = ports.iter().map(|plan| plan.config).find(|port| port.role == Role::Uplink);
         let mut rows: Vec<Option<Arc<Row>>> = vec![None; size];
         let mut members: Vec<Members> = vec![Members::default(); Vid::TABLE];
         for (plan, id) in ports.iter().map(|plan| (plan, plan.config.id)) {
@@ -169,11 +171,8 @@ impl Snapshot {
         Self {
             kind,
             rows: rows.into(),
-            uplink: ports
-                .iter()
-                .map(|plan| plan.config)
-                .find(|port| port.role == Role::Uplink)
-                .map(|port| port.id),
+            uplink: uplink.map(|port| port.id),
+            lossless: uplink.map(|port| port.lossless).unwrap_or_default(),
             members: members.into(),
             statics,
             vsis: vsis.iter().map(|vsi| VsiRow::new(vsi, ports)).collect(),
@@ -220,6 +219,11 @@ impl Snapshot {
     /// The uplink of an edge relay.
     pub(crate) const fn uplink(&self) -> Option<PortId> {
         self.uplink
+    }
+
+    /// Priorities of which no rate drops a frame, whatever port it has to do with: those of the uplink.
+    pub(crate) const fn lossless(&self) -> PrioritySet {
+        self.lossless
     }
 
     /// The ports that are up and members of `vid`.

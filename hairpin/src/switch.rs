@@ -317,7 +317,7 @@ impl Context<'_> {
             Step::Classify { vid, pcp, dei, vsi }
         });
         filter::filter(self, row, frame.src, &class, watch)?;
-        police::ingress(self, frame, &mut class, verdict, watch)?;
+        police::ingress(self, row, frame, &mut class, verdict, watch)?;
         let sender = learn::learn(self, row, frame.src, &class, watch)?;
         let noted = groups::snoop(self, row, vid, frame);
         if noted != Noted::Nothing {
@@ -337,6 +337,7 @@ impl Context<'_> {
         if verdict.copies().is_empty() {
             return Err(refused.unwrap_or(DropReason::NoListener));
         }
+        verdict.set_priority(class.pcp);
         egress::tag(self.snapshot, &class, verdict.copies_mut());
         Ok(Outcome::Forward)
     }

@@ -104,6 +104,8 @@ pub enum Step {
         direction: Direction,
         /// Whether there was a token.
         passes: bool,
+        /// There was none, but frames of this priority are not to be lost.
+        spared: bool,
     },
     /// The VSI's policy sets the priority.
     Priority {
@@ -244,8 +246,12 @@ impl fmt::Display for Step {
                 write!(f, "{direction} rule {rule} of VSI {} {verb}", vsi.0)?;
                 name.as_ref().map_or(Ok(()), |name| write!(f, " ({name})"))
             }
-            Self::Rate { vsi, direction, passes } => {
-                let verb = if *passes { "is not exceeded" } else { "is exceeded" };
+            Self::Rate { vsi, direction, passes, spared } => {
+                let verb = match (passes, spared) {
+                    (true, _) => "is not exceeded",
+                    (false, true) => "is exceeded, by a priority that PFC keeps from loss",
+                    (false, false) => "is exceeded",
+                };
                 write!(f, "{direction} rate of VSI {} {verb}", vsi.0)
             }
             Self::Priority { vsi, pcp } => write!(f, "VSI {} sets priority {pcp}", vsi.0),

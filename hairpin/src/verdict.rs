@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ether::Tag;
+use ether::{Pcp, Tag};
 use serde::Serialize;
 
 use crate::{control::VsiKey, policy::CaptureId, port::PortId};
@@ -177,6 +177,7 @@ pub enum Outcome {
 #[derive(Clone, Debug)]
 pub struct Verdict {
     outcome: Outcome,
+    priority: Pcp,
     copies: Vec<Copy>,
     mirrors: Vec<MirrorCopy>,
 }
@@ -187,6 +188,7 @@ impl Verdict {
     pub fn new(ports: u16) -> Self {
         Self {
             outcome: Outcome::Drop(DropReason::NoPort),
+            priority: Pcp::default(),
             copies: Vec::with_capacity(usize::from(ports)),
             // One of ingress, and one for each copy.
             mirrors: Vec::with_capacity(usize::from(ports) + 1),
@@ -205,6 +207,12 @@ impl Verdict {
         &self.copies
     }
 
+    /// The priority the copies leave with, tagged or not.
+    #[must_use]
+    pub const fn priority(&self) -> Pcp {
+        self.priority
+    }
+
     /// The copies for those who watch a VSI, whatever the outcome: a frame that is dropped may have been mirrored before.
     #[must_use]
     pub fn mirrors(&self) -> &[MirrorCopy] {
@@ -215,6 +223,10 @@ impl Verdict {
     pub(crate) fn begin(&mut self) {
         self.copies.clear();
         self.mirrors.clear();
+    }
+
+    pub(crate) const fn set_priority(&mut self, priority: Pcp) {
+        self.priority = priority;
     }
 
     /// The copies, to be filled in or thinned out.

@@ -5,7 +5,7 @@
 
 use std::{io, mem, os::fd::AsFd};
 
-use ether::{EtherType, Tag};
+use ether::{EtherType, Pcp, Tag};
 
 use crate::{
     error::{PortError, is_port_gone},
@@ -31,6 +31,8 @@ pub struct Batch {
     set: SendSet,
     /// What all xdp ports of a thread receive into and send from, once there is one.
     pub(crate) umem: Option<Umem>,
+    /// What follows addresses and tag of frames that have waited to be sent.
+    lent: Vec<Vec<u8>>,
 }
 
 /// A frame of the batch: where it lies, and what its beginning says.
@@ -48,6 +50,8 @@ pub(crate) enum Place {
     Slot(usize),
     /// In this chunk of `umem`.
     Chunk(xsk::Place),
+    /// In `lent`, without addresses and tag.
+    Lent(usize),
 }
 
 impl Batch {
@@ -65,6 +69,7 @@ impl Batch {
             ring: None,
             set: SendSet::new(Self::FRAMES),
             umem: None,
+            lent: Vec::with_capacity(Self::FRAMES),
         }
     }
 
@@ -84,6 +89,7 @@ impl Batch {
                 self.ring.as_ref().and_then(|ring| ring.slot(index)).map_or(&[], |slot| slot.octets)
             }
             Place::Chunk(place) => self.umem.as_ref().map_or(&[], |umem| umem.octets(place)),
+            Place::Lent(index) => self.lent.get(index).map_or(&[], Vec::as_slice),
         }
     }
 
@@ -91,6 +97,20 @@ impl Batch {
     pub(crate) fn rest(&self, slot: usize) -> &[u8] {
         let Some(Row { place, head: Ok(head) }) = self.rows.get(slot) else { return &[] };
         self.octets(*place).get(head.start..).unwrap_or_default()
+    }
+
+    /// Has copies be sent of frames of which this is what follows addresses and tag, in place of received ones.
+    pub(crate) fn lend(&mut self, rests: impl Iterator<Item = Vec<u8>>) {
+        self.lent.extend(rests);
+        let head = Head { vnet: VnetHdr::default(), tag: None, ethertype: EtherType(0), start: 0 };
+        self.rows.clear();
+        self.rows.extend((0..self.lent.len()).map(|index| Row { place: Place::Lent(index), head: Ok(head) }));
+    }
+
+    /// Ends [`Batch::lend`].
+    pub(crate) fn take_back(&mut self) -> Vec<Vec<u8>> {
+        self.rows.clear();
+        mem::take(&mut self.lent)
     }
 }
 
@@ -206,8 +226,8 @@ impl PacketPort {
         }
     }
 
-    /// Sends what waits in `queue`, without blocking, and leaves the queue empty. `batch` is the one the frames came from,
-    /// unchanged since.
+    /// Sends what waits in `queue`, without blocking, and leaves the queue empty, but for what found no room if the queue
+    /// keeps that. `batch` is the one the frames came from, unchanged since.
     pub(crate) fn transmit(&mut self, queue: &mut TxQueue, batch: &mut Batch) -> Sent {
         let mut set = mem::take(&mut batch.set);
         let mut sent = Sent::default();
@@ -222,20 +242,26 @@ impl PacketPort {
             self.counters.tx_too_long += lost;
             sent.dropped += lost;
         }
-        for copies in queue.copies.chunk_by(|a, b| !a.is_cut() && !b.is_cut()) {
+        let mut done = 0;
+        'copies: for copies in queue.copies.chunk_by(|a, b| !a.is_cut() && !b.is_cut()) {
             if let [copy] = copies
                 && copy.is_cut()
             {
                 self.transmit_cut(copy, batch, &mut sent);
+                done += 1;
                 continue;
             }
             for copies in copies.chunks(Batch::FRAMES) {
                 let parts = copies.iter().map(|copy| [copy.head(), batch.rest(copy.slot)]);
-                transmit(copies, &mut set.load(parts), batch, self, &mut sent);
+                let n = transmit(copies, &mut set.load(parts), batch, self, &mut sent, queue.keeps);
+                done += n;
+                if n < copies.len() {
+                    break 'copies;
+                }
             }
         }
         batch.set = set;
-        queue.copies.clear();
+        queue.copies.drain(..done);
         self.counters.tx_frames += sent.frames;
         self.counters.tx_octets += sent.octets;
         sent
@@ -289,6 +315,8 @@ impl PacketPort {
 #[derive(Debug, Default)]
 pub struct TxQueue {
     pub(crate) copies: Vec<TxCopy>,
+    /// What finds no room stays here.
+    pub(crate) keeps: bool,
 }
 
 /// What a queue sent and lost.
@@ -311,9 +339,9 @@ impl TxQueue {
         self.copies.is_empty()
     }
 
-    /// Adds a copy of `frame` with `tag` put on. It is sent from the batch the frame is in.
-    pub fn push(&mut self, frame: &RxFrame<'_>, tag: Option<Tag>) {
-        self.copies.push(TxCopy::new(frame, tag));
+    /// Adds a copy of `frame` with `tag` put on, of priority `priority`. It is sent from the batch the frame is in.
+    pub fn push(&mut self, frame: &RxFrame<'_>, tag: Option<Tag>, priority: Pcp) {
+        self.copies.push(TxCopy::new(frame, tag, priority));
     }
 }
 
@@ -322,11 +350,12 @@ impl TxQueue {
 pub(crate) struct TxCopy {
     head: [u8; HEAD],
     tagged: bool,
+    pub(crate) priority: Pcp,
     pub(crate) slot: usize,
 }
 
 impl TxCopy {
-    fn new(frame: &RxFrame<'_>, tag: Option<Tag>) -> Self {
+    fn new(frame: &RxFrame<'_>, tag: Option<Tag>, priority: Pcp) -> Self {
         let vnet = if tag.is_some() { frame.vnet.shifted(TAG_SHIFT) } else { frame.vnet };
         let mut head = [0; HEAD];
         let tag_octets = tag.map_or([0; TAG], Tag::to_bytes);
@@ -334,7 +363,23 @@ impl TxCopy {
         for (to, octet) in head.iter_mut().zip(octets) {
             *to = octet;
         }
-        Self { head, tagged: tag.is_some(), slot: frame.slot() }
+        Self { head, tagged: tag.is_some(), priority, slot: frame.slot() }
+    }
+
+    /// An untagged copy of the frame in row `slot`, its addresses zero.
+    #[cfg(test)]
+    pub(crate) const fn blank(priority: Pcp, slot: usize) -> Self {
+        Self { head: [0; HEAD], tagged: false, priority, slot }
+    }
+
+    /// The same of the frame in row `slot`.
+    pub(crate) const fn of_row(self, slot: usize) -> Self {
+        Self { slot, ..self }
+    }
+
+    /// Octets of the frame it is, tag included.
+    pub(crate) fn octets(&self, batch: &Batch) -> usize {
+        self.front().len() + batch.rest(self.slot).len()
     }
 
     /// What is still to be done to the frame.
@@ -388,14 +433,16 @@ impl TxCopy {
     }
 }
 
-/// Sends loaded copies, past those that fail one by one.
+/// Sends loaded copies, past those that fail one by one; returns how many are done with: all, unless `keep` and the rest
+/// found no room.
 fn transmit(
     copies: &[TxCopy],
     loaded: &mut Loaded<'_>,
     batch: &Batch,
     port: &mut PacketPort,
     sent: &mut Sent,
-) {
+    keep: bool,
+) -> usize {
     let mut done = 0;
     while let Some(left) = copies.get(done..).filter(|left| !left.is_empty()) {
         let error = match loaded.send(port.as_fd(), done) {
@@ -409,8 +456,12 @@ fn transmit(
             }
             Err(error) => error,
         };
+        if keep && matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS)) {
+            return done;
+        }
         done += port.lost(error, left.len(), sent);
     }
+    copies.len()
 }
 
 /// Understands a frame that came with a vnet header in front.

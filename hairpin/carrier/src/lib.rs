@@ -5,6 +5,7 @@
 //!   packet socket ([`PacketPort`]) what the kernel postponed is kept: super-frames and unfinished checksums cross it as
 //!   they are. On AF_XDP sockets ([`XdpPort`]) frames cost less, super-frames are cut and checksums are finished.
 //! * [`Worker`]: a thread that asks [`hairpin::Relay`] about each frame of its ports and sends the copies.
+//! * [`Schedule`]: queues of a port that sends less than it is given, by rate or because the kernel takes no more.
 //! * [`ControlSocket`]: LLDP and ECP of one interface; [`LeakBlock`] keeps a kernel bridge from forwarding them.
 //!
 //! **Punted frames.** Where the relay says [`hairpin::Outcome::Punt`] the worker does nothing further. The kernel gives
@@ -22,6 +23,7 @@ pub mod frame;
 pub mod leak;
 pub mod packet;
 pub mod port;
+pub mod schedule;
 pub mod stats;
 pub mod worker;
 pub mod xdp;
@@ -42,6 +44,7 @@ pub use frame::{RxError, RxFrame};
 pub use leak::{Blocked, LeakBlock};
 pub use packet::{Options, PacketPort, ifindex};
 pub use port::Port;
+pub use schedule::{Plan, PriorityCounters, Schedule};
 pub use stats::PortStats;
 pub use vnet::VnetHdr;
 pub use worker::{Event, Worker, WorkerError, WorkerHandle, WorkerOptions};

@@ -62,12 +62,21 @@ impl Port {
         }
     }
 
-    /// Sends what waits in `queue`, without blocking, and leaves the queue empty. `batch` is the one the frames came from.
+    /// Sends what waits in `queue`, without blocking, and leaves the queue empty, but for what found no room if the queue
+    /// keeps that. `batch` is the one the frames came from.
     pub(crate) fn transmit(&mut self, queue: &mut TxQueue, batch: &mut Batch) -> Sent {
         match self {
             Self::Packet(port) => port.transmit(queue, batch),
             Self::Xdp(port) => port.transmit(queue, batch),
         }
+    }
+
+    /// [`Port::transmit`] that leaves in `queue` what found no room.
+    pub(crate) fn transmit_or_keep(&mut self, queue: &mut TxQueue, batch: &mut Batch) -> Sent {
+        queue.keeps = true;
+        let sent = self.transmit(queue, batch);
+        queue.keeps = false;
+        sent
     }
 
     /// Gives the frames of `batch`, which this port received last, back to where they came from.

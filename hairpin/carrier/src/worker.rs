@@ -29,6 +29,7 @@ use crate::{
     clock,
     error::{OpenError, PortError},
     port::Port,
+    schedule::Schedule,
     stats::PortStats,
     sys,
 };
@@ -181,6 +182,19 @@ impl WorkerHandle {
         if sockets.is_empty() { Err(WorkerError::NoPort(port)) } else { Ok(sockets) }
     }
 
+    /// Has copies that leave by the port wait in `schedule`, from now on and as long as the port is served.
+    ///
+    /// # Errors
+    /// [`WorkerError::NoPort`], [`WorkerError::Died`].
+    pub fn schedule(&self, port: PortId, schedule: &Arc<Schedule>) -> Result<(), WorkerError> {
+        for thread in &self.threads {
+            if !thread.call(|reply| Command::Schedule(port, Arc::clone(schedule), reply))? {
+                return Err(WorkerError::NoPort(port));
+            }
+        }
+        Ok(())
+    }
+
     /// The counters of all ports, in the order of their numbers.
     ///
     /// # Errors
@@ -296,6 +310,7 @@ enum Command {
     Add(PortId, Port, SyncSender<Result<(), WorkerError>>),
     Remove(PortId, SyncSender<Option<Port>>),
     Has(PortId, SyncSender<bool>),
+    Schedule(PortId, Arc<Schedule>, SyncSender<bool>),
     Stats(SyncSender<Vec<(PortId, PortStats)>>),
     Stop,
 }
@@ -306,6 +321,7 @@ impl fmt::Debug for Command {
             Self::Add(..) => "Add",
             Self::Remove(..) => "Remove",
             Self::Has(..) => "Has",
+            Self::Schedule(..) => "Schedule",
             Self::Stats(_) => "Stats",
             Self::Stop => "Stop",
         })
@@ -316,6 +332,8 @@ impl fmt::Debug for Command {
 struct Row {
     socket: Port,
     queue: TxQueue,
+    /// Where copies wait that it cannot send.
+    schedule: Option<Arc<Schedule>>,
     /// Looked at in every round and not waited for; since when it had no frame.
     hot: Option<Instant>,
 }
@@ -363,6 +381,8 @@ struct Core {
     failing: Vec<(PortId, PortError)>,
     /// Ports that the kernel could not send everything by; each is here once.
     late: VecDeque<PortId>,
+    /// Ports in whose schedule something waits; each is here once.
+    waiting: VecDeque<PortId>,
 }
 
 impl Core {
@@ -390,6 +410,7 @@ impl Core {
             captures,
             failing: Vec::new(),
             late: VecDeque::new(),
+            waiting: VecDeque::new(),
         }
     }
 
@@ -402,7 +423,7 @@ impl Core {
             self.tell();
             let patience = match () {
                 () if !self.hot.is_empty() => 0,
-                () if !self.late.is_empty() => LATE_MS,
+                () if !self.late.is_empty() || !self.waiting.is_empty() => LATE_MS,
                 () if !self.unsent.is_empty() => RETRY_MS,
                 () => FOREVER,
             };
@@ -416,6 +437,7 @@ impl Core {
                 self.spin.slept(now.saturating_since(asleep));
             }
             self.catch_up();
+            self.drain(now);
             let mut woken = false;
             for event in ready.iter().take(count) {
                 match u16::try_from(event.u64) {
@@ -521,7 +543,7 @@ impl Core {
                 if row.queue.is_empty() {
                     self.dirty.push(port);
                 }
-                row.queue.push(&frame, Some(copy.tag));
+                row.queue.push(&frame, Some(copy.tag), copy.tag.pcp);
             }
             if self.verdict.outcome() != Outcome::Forward {
                 continue;
@@ -534,12 +556,21 @@ impl Core {
                 if row.queue.is_empty() {
                     self.dirty.push(copy.port);
                 }
-                row.queue.push(&frame, copy.tag);
+                row.queue.push(&frame, copy.tag, self.verdict.priority());
             }
         }
         while let Some(port) = self.dirty.pop() {
             let Some(Some(row)) = self.ports.get_mut(port.index()) else { continue };
-            let sent = row.socket.transmit(&mut row.queue, &mut self.batch);
+            let sent = match &row.schedule {
+                None => row.socket.transmit(&mut row.queue, &mut self.batch),
+                Some(schedule) => {
+                    let (sent, waits) = schedule.offer(now, &mut row.socket, &mut row.queue, &mut self.batch);
+                    if waits && !self.waiting.contains(&port) {
+                        self.waiting.push_back(port);
+                    }
+                    sent
+                }
+            };
             self.relay.stats().tx(port, sent.frames, sent.octets);
             self.relay.stats().tx_drop(port, sent.dropped);
             if let Some(error) = sent.failure {
@@ -553,10 +584,29 @@ impl Core {
         {
             self.failing.push((ingress, error));
         }
+        self.drain(now);
+        count
+    }
+
+    /// Sends what waits in schedules, as far as it may now, and lets go of ports that have failed. No frame of the batch is
+    /// in use.
+    fn drain(&mut self, now: Instant) {
+        for _ in 0..self.waiting.len() {
+            let Some(port) = self.waiting.pop_front() else { return };
+            let Some(Some(row)) = self.ports.get_mut(port.index()) else { continue };
+            let Some(schedule) = &row.schedule else { continue };
+            let (sent, waits) = schedule.drain(now, &mut row.socket, &mut row.queue, &mut self.batch);
+            self.relay.stats().tx(port, sent.frames, sent.octets);
+            self.relay.stats().tx_drop(port, sent.dropped);
+            if let Some(error) = sent.failure {
+                self.failing.push((port, error));
+            } else if waits {
+                self.waiting.push_back(port);
+            }
+        }
         while let Some((port, error)) = self.failing.pop() {
             self.fail(port, error);
         }
-        count
     }
 
     /// Has the kernel go on sending where it could not.
@@ -584,6 +634,10 @@ impl Core {
                 Ok(Command::Has(port, reply)) => {
                     reply.send(matches!(self.ports.get(port.index()), Some(Some(_)))).is_ok()
                 }
+                Ok(Command::Schedule(port, schedule, reply)) => {
+                    let row = self.ports.get_mut(port.index()).and_then(Option::as_mut);
+                    reply.send(row.map(|row| row.schedule = Some(schedule)).is_some()).is_ok()
+                }
                 Ok(Command::Stats(reply)) => reply.send(self.stats()).is_ok(),
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
@@ -602,7 +656,7 @@ impl Core {
         socket.join(&mut self.batch, leader)?;
         watch(&self.epoll, port, &socket).map_err(|error| WorkerError::Watch(port, error))?;
         if let Some(slot) = self.ports.get_mut(port.index()) {
-            *slot = Some(Row { socket, queue: TxQueue::default(), hot: None });
+            *slot = Some(Row { socket, queue: TxQueue::default(), schedule: None, hot: None });
         }
         Ok(())
     }
@@ -611,6 +665,7 @@ impl Core {
     fn take(&mut self, port: PortId) -> Option<Port> {
         let Row { socket, hot, .. } = self.ports.get_mut(port.index())?.take()?;
         self.late.retain(|late| *late != port);
+        self.waiting.retain(|waiting| *waiting != port);
         match hot {
             Some(_) => self.hot.retain(|hot| *hot != port),
             // The set forgets a closed socket by itself, should this fail.

@@ -6,6 +6,7 @@
 pub mod ethertype;
 pub mod frame;
 pub mod mac;
+pub mod priority;
 pub mod tag;
 pub mod time;
 pub mod vlan;
@@ -14,6 +15,7 @@ mod wire_enum;
 pub use ethertype::EtherType;
 pub use frame::FrameView;
 pub use mac::MacAddr;
+pub use priority::PrioritySet;
 pub use tag::Tag;
 pub use time::{Instant, TimerTable};
 pub use vlan::{Dei, Pcp, Vid};

@@ -100,6 +100,11 @@ impl Pcp {
         Self(bits & 7)
     }
 
+    /// Every priority, lowest first.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..8).map(Self)
+    }
+
     /// The number.
     #[must_use]
     pub const fn get(self) -> u8 {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc};
 
-use ether::{EtherType, MacAddr, Pcp, Tag, Vid};
+use ether::{EtherType, MacAddr, Pcp, PrioritySet, Tag, Vid};
 use hairpin::{
     EdgeMode, Frame, Limits, PortConfig, PortId, RelayKind, Role, Storm, VsiEntry, VsiFilter, VsiKey,
     policy::{
@@ -163,7 +163,9 @@ impl Dice {
         let storm = |dice: &mut Self| dice.maybe(1, 4, |dice| dice.pick(&[1, 20, 1000]));
         let storm = Storm { broadcast: storm(self), multicast: storm(self), unknown: storm(self) };
         let (up, name) = (self.odds(9, 10), format!("eth{id}"));
-        let new = |role| PortConfig { name, up, storm, ..PortConfig::new(id, role) };
+        // What else was drawn decides: a throw of its own would make rare things rarer.
+        let lossless = PrioritySet(storm.unknown.map_or(0, |_| 0x0f));
+        let new = |role| PortConfig { name, up, storm, lossless, ..PortConfig::new(id, role) };
         match kind {
             RelayKind::Edge(_) if id.0 > 0 => new(Role::Downlink),
             RelayKind::Edge(_) => {

@@ -271,6 +271,12 @@ impl Reference {
         by_mac.filter(|_| mine).or(by_vid).unwrap_or_default()
     }
 
+    /// Whether no rate may drop a frame of this priority that has to do with the port.
+    fn lossless(&self, port: PortId, pcp: Pcp) -> bool {
+        let about = |(id, config): (&PortId, &PortConfig)| *id == port || config.role == Role::Uplink;
+        self.ports.iter().any(|(id, config)| about((id, config)) && config.lossless.contains(pcp))
+    }
+
     fn vsi_mut(&mut self, key: VsiKey) -> &mut Vsi {
         self.vsis.iter_mut().find(|vsi| vsi.key == key).unwrap()
     }
@@ -422,8 +428,13 @@ impl Reference {
             if !policy::permits(&vsi.entry.policy.ingress, frame.src, frame.dst, vid, packet) {
                 return Err(DropReason::AclIngress);
             }
+            let given = match vsi.entry.policy.pcp {
+                PcpRule::Set(set) => set,
+                PcpRule::Trust => pcp,
+            };
             if let Some(rate) = vsi.entry.policy.ingress_rate
                 && !self.vsi_mut(vsi.key).ingress.octets(now, rate, frame.len)
+                && !self.lossless(ingress, given)
             {
                 return Err(DropReason::RateIngress);
             }
@@ -568,6 +579,8 @@ impl Reference {
                     Some(DropReason::AclEgress)
                 } else if let Some(rate) = vsi.entry.policy.egress_rate
                     && !self.vsi_mut(vsi.key).egress.octets(now, rate, frame.len)
+                    && !self.lossless(ingress, pcp)
+                    && !self.lossless(port, pcp)
                 {
                     Some(DropReason::RateEgress)
                 } else {

@@ -1,6 +1,6 @@
 //! What profiles do: access lists, rates, priorities, mirrors; counters and the last drops of a VSI.
 
-use ether::{EtherType, Instant, MacAddr};
+use ether::{EtherType, Instant, MacAddr, PrioritySet};
 use hairpin::{
     Direction, DropReason, EdgeMode, Frame, MirrorTarget, Outcome, PortId, Step, VsiKey,
     policy::{CaptureId, Policy},
@@ -110,6 +110,34 @@ fn rates_both_ways() {
     lab.open_with(1, 1, &[named(vm(1), 10)], policy(json!({ "ingress_rate": rate, "max_macs": 9 })));
     let sent: Vec<_> = (0..3).map(|_| lab.send(1, vm(1), vm(2), untagged())).collect();
     assert_eq!((sent, lab.vsi(1).rx_frames), (vec!["2".into(), "2".into(), "rate_ingress".to_owned()], 9));
+}
+
+/// PFC on the uplink of a station, on the port of a bridge: no rate drops a frame of that priority, whatever way it goes.
+#[test]
+fn rates_spare_priorities_without_loss() {
+    let rate = json!({ "bits_per_second": 8000, "burst_octets": 100 });
+    let slow = json!({ "ingress_rate": rate, "egress_rate": rate });
+    let (four, five) = (tci(0x800a), tci(0xa00a));
+    let mut lab = Lab::edge(EdgeMode::Vepa);
+    lab.change(0, |uplink| uplink.lossless = PrioritySet(1 << 4));
+    lab.open_with(1, 1, &[named(vm(1), 10)], policy(slow.clone()));
+    let wide = [(1, vm(1), vm(200), four, "0:10.4"), (1, vm(1), vm(200), five, "rate_ingress")];
+    check(&mut lab, &[(1, vm(1), vm(200), five, "0:10.5"), wide[1], wide[0], wide[0]]);
+    check(&mut lab, &[(0, vm(200), vm(1), five, "1"), (0, vm(200), vm(1), five, "rate_egress")]);
+    check(&mut lab, &[(0, vm(200), vm(1), four, "1"), (0, vm(200), vm(1), four, "1")]);
+    // A priority that the policy sets is the one that counts: no VM gets around its rate by tagging.
+    let mut set = slow.clone();
+    set["pcp"] = json!({ "set": 5 });
+    lab.open_with(2, 2, &[named(vm(2), 10)], policy(set));
+    check(&mut lab, &[(2, vm(2), vm(200), four, "0:10.5"), (2, vm(2), vm(200), four, "rate_ingress")]);
+
+    let mut lab = Lab::bridge();
+    lab.change(2, |port| port.lossless = PrioritySet(1 << 4));
+    lab.open_with(1, 1, &[named(vm(1), 10)], policy(slow.clone()));
+    lab.open_with(2, 2, &[named(vm(2), 10)], policy(slow));
+    check(&mut lab, &[(0, vm(200), vm(2), four, "2:10.4"), (0, vm(200), vm(2), four, "2:10.4")]);
+    check(&mut lab, &[(2, vm(2), vm(200), four, "0:10.4"), (2, vm(2), vm(200), four, "0:10.4")]);
+    check(&mut lab, &[(1, vm(1), vm(200), four, "0:10.4"), (1, vm(1), vm(200), four, "rate_ingress")]);
 }
 
 #[test]

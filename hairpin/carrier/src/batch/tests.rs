@@ -27,7 +27,7 @@ fn octets(vnet: VnetHdr, middle: &[u8]) -> Vec<u8> {
 
 /// What a copy with `tag` puts on the wire.
 fn sent(frame: &RxFrame<'_>, tag: Option<Tag>) -> Vec<u8> {
-    [TxCopy::new(frame, tag).head(), frame.rest].concat()
+    [TxCopy::new(frame, tag, Pcp::default()).head(), frame.rest].concat()
 }
 
 /// The frame of `message`, as the only one of its batch.

@@ -116,12 +116,14 @@ impl XdpPort {
                 queue.complete(umem);
             }
         }
-        for copy in copies.copies.drain(..) {
-            match self.send(&copy, batch) {
+        let mut done = 0;
+        for copy in &copies.copies {
+            match self.send(copy, batch) {
                 Ok(octets) => {
                     sent.frames += 1;
                     sent.octets += octets;
                 }
+                Err(Lost::Full) if copies.keeps => break,
                 Err(lost) => {
                     sent.dropped += 1;
                     *match lost {
@@ -131,7 +133,9 @@ impl XdpPort {
                     } += 1;
                 }
             }
+            done += 1;
         }
+        copies.copies.drain(..done);
         self.counters.tx_frames += sent.frames;
         self.counters.tx_octets += sent.octets;
         if let Err(error) = self.push_out() {
@@ -235,7 +239,7 @@ impl Batch {
                     own
                 }
             }
-            (Place::Buffer(_) | Place::Slot(_), front_len) => {
+            (Place::Buffer(_) | Place::Slot(_) | Place::Lent(_), front_len) => {
                 let mut umem = self.umem.take()?;
                 let rest = self.rest(copy.slot);
                 let own = u32::try_from(rest.len()).ok().and_then(|len| umem.take(front_len + len));
