@@ -1,7 +1,9 @@
-//! DCBX on a port: from LLDP's nearest-bridge agent to the engine, from the engine to LLDP, the operator and the device.
+//! DCBX on a port: from LLDP's nearest-bridge agent to the engine, from the engine to LLDP, the operator and whoever does
+//! what it has come to: the device, or our own data path where the device cannot.
 
 use dcbx::{Dcbx, Output, Settings};
 use ether::Instant;
+use hairpin::PortId;
 use lldp::Scope;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,6 +14,7 @@ use crate::{
     effect::Effect,
     event::Event,
     port::Port,
+    run::ClassRow,
     view::row,
 };
 
@@ -19,13 +22,38 @@ use crate::{
 pub(crate) struct Dcb {
     pub(crate) engine: Dcbx,
     apply: Apply,
-    /// What the device was asked for last.
+    /// Who is to do it; nobody if nothing is to be applied.
+    target: Option<Target>,
+    /// What was asked for last.
     asked: Option<Settings>,
     /// What came of it.
     device: Option<DeviceReport>,
 }
 
-/// What came of telling a device what DCBX has come to.
+/// Who does what DCBX has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// The device, as far as it differs.
+    Device,
+    /// Nobody; it is only found out what would be written to the device.
+    DryRun,
+    /// Our own data path.
+    Core,
+}
+
+impl Target {
+    const fn first(apply: Apply) -> Option<Self> {
+        match apply {
+            Apply::Device => Some(Self::Device),
+            Apply::DryRun => Some(Self::DryRun),
+            Apply::Core => Some(Self::Core),
+            Apply::Off => None,
+        }
+    }
+}
+
+/// What came of telling a device, or our own data path, what DCBX has come to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceReport {
     /// How it stands.
@@ -48,6 +76,8 @@ pub enum DeviceState {
     WouldWrite,
     /// Its driver has no data center bridging.
     NoDcb,
+    /// Our own data path does it.
+    Core,
     /// Its firmware runs DCBX itself and is left alone.
     Firmware,
     /// It refused.
@@ -63,20 +93,24 @@ pub(crate) fn speak(core: &mut Core, now: Instant, index: usize) {
             dcb.engine.set_mac(mac);
             dcb.engine.reconfigure(config);
             if dcb.apply != apply {
-                (dcb.apply, dcb.asked, dcb.device) = (apply, None, None);
+                let undone = dcb.undo(port.id);
+                (dcb.apply, dcb.target) = (apply, Target::first(apply));
+                core.effects.extend(undone);
                 ask(core, index);
             }
         }
         (Some(DcbxConfig { config, apply }), dcb @ None) => {
-            *dcb = Some(Box::new(Dcb { engine: Dcbx::new(config, mac), apply, asked: None, device: None }));
+            let engine = Dcbx::new(config, mac);
+            let target = Target::first(apply);
+            *dcb = Some(Box::new(Dcb { engine, apply, target, asked: None, device: None }));
             neighbors(port);
         }
         (None, dcb) => {
-            let said: Vec<_> =
-                dcb.take().iter().flat_map(|dcb| dcb.engine.said()).map(|(key, _)| key).collect();
-            for key in said {
+            let Some(mut dcb) = dcb.take() else { return };
+            for (key, _) in dcb.engine.said() {
                 say(port, now, key, None);
             }
+            core.effects.extend(dcb.undo(port.id));
         }
     }
 }
@@ -102,8 +136,13 @@ pub(crate) fn link_down(port: &mut Port) {
 
 /// The interface came back: its device may have forgotten everything.
 pub(crate) fn link_new(core: &mut Core, index: usize) {
-    if let Some(dcb) = core.ports.get_mut(index).and_then(|port| port.dcb.as_mut()) {
-        dcb.asked = None;
+    let Some(port) = core.ports.get_mut(index) else { return };
+    let id = port.id;
+    if let Some(dcb) = &mut port.dcb {
+        // The next one may be able to do what this one was not.
+        let undone = dcb.undo(id);
+        dcb.target = Target::first(dcb.apply);
+        core.effects.extend(undone);
         ask(core, index);
     }
 }
@@ -128,6 +167,10 @@ pub(crate) fn applied(core: &mut Core, index: usize, report: DeviceReport) {
     let Some(port) = core.ports.get_mut(index) else { return };
     let interface = port.interface.clone();
     let Some(dcb) = &mut port.dcb else { return };
+    if report.state == DeviceState::NoDcb && dcb.target == Some(Target::Device) {
+        (dcb.target, dcb.asked) = (Some(Target::Core), None);
+        return ask(core, index);
+    }
     if dcb.device.as_ref() != Some(&report) {
         dcb.device = Some(report.clone());
         core.tell(Event::DcbApplied { port: interface, report });
@@ -141,17 +184,32 @@ fn say(port: &mut Port, now: Instant, key: lldp::OrgKey, info: Option<bytes::Byt
     }
 }
 
-/// Asks the device for what is operational, unless it was asked for the same before.
+impl Dcb {
+    /// Ends what was asked of our own data path. What a device was told stays: it is not reset because we go.
+    fn undo(&mut self, port: PortId) -> Option<Effect> {
+        let asked = self.asked.take();
+        self.device = None;
+        let settings = Settings::default();
+        let core = asked.is_some() && self.target == Some(Target::Core);
+        core.then_some(Effect::ApplyDcb { port, settings, target: Target::Core })
+    }
+}
+
+/// Asks for what is operational, unless the same was asked for before.
 fn ask(core: &mut Core, index: usize) {
     let Some(port) = core.ports.get_mut(index) else { return };
     let id = port.id;
     let Some(dcb) = &mut port.dcb else { return };
     let settings = dcb.engine.status().settings();
-    let wanted = dcb.apply != Apply::Off && settings != Settings::default();
+    let Some(target) = dcb.target else { return };
+    // A device keeps what it was told; our own data path forgets what does not count any more.
+    let wanted = settings != Settings::default() || target == Target::Core && dcb.asked.is_some();
     if wanted && dcb.asked.as_ref() != Some(&settings) {
+        if settings == Settings::default() {
+            dcb.device = None;
+        }
         dcb.asked = Some(settings.clone());
-        let dry_run = dcb.apply == Apply::DryRun;
-        core.effects.push_back(Effect::ApplyDcb { port: id, settings, dry_run });
+        core.effects.push_back(Effect::ApplyDcb { port: id, settings, target });
     }
 }
 
@@ -168,6 +226,9 @@ struct FeatureRow<'a, T> {
     words: Words,
     apply: Apply,
     device: Option<&'a DeviceReport>,
+    /// Traffic classes of the port with what has gone through them, where our own data path has queues for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    classes: Vec<ClassRow>,
     handshake: Option<dcbx::Handshake>,
     faults: &'a [String],
     counters: dcbx::Stats,
@@ -182,14 +243,14 @@ struct Words {
     chosen: Option<String>,
 }
 
-/// The rows of a port: one for each feature.
-pub(crate) fn rows(port: &Port) -> Vec<Value> {
+/// The rows of a port with these traffic classes: one for each feature.
+pub(crate) fn rows(port: &Port, classes: Vec<ClassRow>) -> Vec<Value> {
     let Some(dcb) = &port.dcb else { return Vec::new() };
     let status = dcb.engine.status();
     vec![
-        feature(port, dcb, "ets", &status.ets, ToString::to_string),
-        feature(port, dcb, "pfc", &status.pfc, ToString::to_string),
-        feature(port, dcb, "applications", &status.applications, |list| applications(list)),
+        feature(port, dcb, "ets", &status.ets, ToString::to_string, classes),
+        feature(port, dcb, "pfc", &status.pfc, ToString::to_string, Vec::new()),
+        feature(port, dcb, "applications", &status.applications, |list| applications(list), Vec::new()),
     ]
 }
 
@@ -199,6 +260,7 @@ fn feature<T: Serialize>(
     feature: &'static str,
     status: &dcbx::Feature<T>,
     words: impl Fn(&T) -> String,
+    classes: Vec<ClassRow>,
 ) -> Value {
     let of = |value: &Option<T>| value.as_ref().map(&words);
     let dcbx::Status { dialect, evidence, peer, ref faults, .. } = *dcb.engine.status();
@@ -217,6 +279,7 @@ fn feature<T: Serialize>(
         },
         apply: dcb.apply,
         device: dcb.device.as_ref(),
+        classes,
         handshake: dcb.engine.handshake(),
         faults,
         counters: *dcb.engine.stats(),

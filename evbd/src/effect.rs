@@ -4,6 +4,7 @@ use hairpin::{EdgeMode, PortId, VsiEntry, VsiKey};
 use vdp::ManagerId;
 
 use crate::{
+    dcb::Target,
     event::Event,
     state::{Record, RecordKey},
 };
@@ -52,14 +53,14 @@ pub enum Effect {
     FollowProfiles,
     /// Ask a VSI manager for news now: a VSI names a type it has not described.
     AskManager(ManagerId),
-    /// Have the device of a port do what DCBX has come to; answered with [`crate::Input::DcbApplied`].
+    /// Have the device of a port, or our own data path, do what DCBX has come to; answered with [`crate::Input::DcbApplied`].
     ApplyDcb {
         /// Which port.
         port: PortId,
         /// What.
         settings: dcbx::Settings,
-        /// Only find out what would be written.
-        dry_run: bool,
+        /// Who is to do it.
+        target: Target,
     },
     /// Tell whoever watches.
     Event(Event),

@@ -35,7 +35,7 @@ mod wiring;
 pub use crate::{
     config::{Config, ConfigError},
     core::Core,
-    dcb::{DeviceReport, DeviceState},
+    dcb::{DeviceReport, DeviceState, Target},
     effect::Effect,
     event::Event,
     input::{Input, Link, PortId},

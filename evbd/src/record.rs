@@ -184,8 +184,8 @@ pub(crate) fn effect_row(effect: &Effect) -> Value {
         Effect::SwitchRelay(mode) => json!({ "effect": "switch_relay", "mode": mode }),
         Effect::OpenVsi { key, entry } => json!({ "effect": "open_vsi", "key": key, "entry": entry }),
         Effect::CloseVsi { key } => json!({ "effect": "close_vsi", "key": key }),
-        Effect::ApplyDcb { port, settings, dry_run } => {
-            json!({ "effect": "apply_dcb", "port": port, "settings": settings, "dry_run": dry_run })
+        Effect::ApplyDcb { port, settings, target } => {
+            json!({ "effect": "apply_dcb", "port": port, "settings": settings, "target": target })
         }
         Effect::FollowPorts => json!({ "effect": "follow_ports" }),
         Effect::FollowPort(port) => json!({ "effect": "follow_port", "port": port }),

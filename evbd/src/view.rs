@@ -20,7 +20,7 @@ use crate::{
     describe::{describe, remainder},
     dialect::{DRAFT_EVB_TLV, EVB_TLV},
     port::{Port, Side},
-    run::{Carried, ControlSockets, Dataplane, HearingRow},
+    run::{Carried, ClassRow, ControlSockets, Dataplane, HearingRow},
 };
 
 pub(crate) use self::{trace::trace, why::why};
@@ -43,7 +43,10 @@ pub(crate) fn rows(
             let ports = core.ports.iter().filter(|port| !port.is_free());
             ports.map(|port| row(port_row(port, dataplane, hearing(port), stats.remove(&port.id)))).collect()
         }
-        Table::Dcbx => core.ports.iter().flat_map(dcb::rows).collect(),
+        Table::Dcbx => {
+            let rows = |port| dcb::rows(port, dataplane.classes(port.id).1);
+            core.ports.iter().flat_map(rows).collect()
+        }
         Table::Fdb => fdb(core, dataplane),
         Table::Profiles => profiles::profiles(core),
         Table::Managers => profiles::managers(core),
@@ -286,6 +289,10 @@ struct PortRow {
     hearing: HearingRow,
     #[serde(skip_serializing_if = "Option::is_none")]
     carrier_stats: Option<carrier::PortStats>,
+    /// What it may send, in bits per second.
+    rate: Option<u64>,
+    /// Its traffic classes, if it has queues.
+    classes: Vec<ClassRow>,
     ignored_control: crate::port::Ignored,
     lldp: Vec<AgentRow>,
 }
@@ -316,6 +323,7 @@ fn port_row(
             LinkRow { link: if *up { "up" } else { "down" }, mac: Some(mac.to_string()), mtu: Some(*mtu) }
         }
     };
+    let (rate, classes) = dataplane.classes(port.id);
     PortRow {
         port: port.interface.clone(),
         kind: port.kind,
@@ -325,6 +333,8 @@ fn port_row(
         counters: dataplane.counters(port.id),
         hearing,
         carrier_stats,
+        rate,
+        classes,
         ignored_control: port.ignored,
         lldp: port
             .agents

@@ -8,7 +8,7 @@
 //!   ecp ─ delivered ─▶ vdp ─ TLVs ─▶ outbox ─ VDPDU, when it is idle ─▶ ecp
 //!   vdp (bridge) ─ query ─▶ VSI type database ─ answer ─▶ vdp ─ install/remove ─▶ data path
 //!   LLDP neighbour ─ DCBX TLVs ─▶ dcbx ─ own DCBX TLVs ─▶ LLDP
-//!                                 dcbx ─ what is operational ─▶ device
+//!                                 dcbx ─ what is operational ─▶ device, or data path
 //!   vdp (station) ─ associated/gone ─▶ gate of the VM's port, edge relay, herald ─ announcements ─▶ wire
 //! ```
 

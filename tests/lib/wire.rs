@@ -11,7 +11,10 @@ use std::{
 };
 
 use ether::{EtherType, FrameView, Instant, MacAddr};
-use evbd::{Config, Core, Effect, Event, Input, Link, PortId, Record, RecordKey, VsiOrder};
+use evbd::{
+    Config, Core, DeviceReport, DeviceState, Effect, Event, Input, Link, PortId, Record, RecordKey, Target,
+    VsiOrder,
+};
 use hairpin::{EdgeMode, VsiEntry, VsiKey};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -410,8 +413,13 @@ impl Wire {
                 // Whoever plays says when an interface is there.
                 Effect::FollowPorts | Effect::FollowPort(_) | Effect::FollowProfiles => {}
                 Effect::AskManager(_) => m.asked += 1,
-                Effect::ApplyDcb { port, settings, .. } => {
+                Effect::ApplyDcb { port, settings, target: Target::Core } => {
                     m.applied.insert(port, settings);
+                }
+                // Cables have no data center bridging.
+                Effect::ApplyDcb { port, .. } => {
+                    let report = DeviceReport { state: DeviceState::NoDcb, changes: Vec::new(), note: None };
+                    m.core.handle(self.now, Input::DcbApplied { port, report });
                 }
                 Effect::Event(event) => m.events.push((self.now, event)),
             }

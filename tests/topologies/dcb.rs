@@ -79,6 +79,24 @@ fn a_peer_that_goes_changes_nothing() {
     assert!(kept);
 }
 
+/// What our own data path does ends with what it was for; a device would be left as it is.
+#[test]
+fn the_data_path_forgets_what_does_not_count_any_more() {
+    let (mut wire, _) = joined(1, &willing("auto"), &deciding("auto", 70, 3), Faults::NONE);
+    reach(&mut wire, 0x08);
+    let silent = deciding("auto", 70, 3).replace("authoritative", "advertise");
+    wire.reload(BRIDGE, &silent);
+    assert_eq!(applied(&wire, BRIDGE), Settings::default());
+    wire.reload(BRIDGE, &deciding("auto", 70, 3));
+    reach(&mut wire, 0x08);
+    wire.reload(BRIDGE, &deciding("auto", 70, 3).replace("[dcbx]", "[dcbx]\napply = \"off\""));
+    assert_eq!(applied(&wire, BRIDGE), Settings::default());
+    wire.reload(BRIDGE, &deciding("auto", 70, 3).replace("[dcbx]", "[dcbx]\napply = \"core\""));
+    reach(&mut wire, 0x08);
+    wire.reload(BRIDGE, &bridge(true));
+    assert_eq!(applied(&wire, BRIDGE), Settings::default());
+}
+
 #[test]
 fn turned_off_it_is_silent() {
     let (mut wire, _) = joined(1, &willing("auto"), &deciding("auto", 70, 3), Faults::NONE);

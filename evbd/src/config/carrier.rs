@@ -26,6 +26,8 @@ pub struct CarrierConfig {
     pub rings_mib: u32,
     /// What ports ask for, by interface; the others leave it open.
     choices: BTreeMap<String, Choice>,
+    /// Bits per second that ports may send, by interface; the others as many as they can.
+    rates: BTreeMap<String, u64>,
     /// Where profiles may have frames of a VSI written.
     pub captures: BTreeMap<CaptureId, CaptureOptions>,
 }
@@ -48,6 +50,12 @@ impl CarrierConfig {
     #[must_use]
     pub fn choice(&self, interface: &str) -> Choice {
         self.choices.get(interface).copied().unwrap_or_default()
+    }
+
+    /// Bits per second that the port on `interface` may send, from destination address to payload; none: as many as it can.
+    #[must_use]
+    pub fn rate(&self, interface: &str) -> Option<u64> {
+        self.rates.get(interface).copied()
     }
 }
 
@@ -104,6 +112,13 @@ pub(super) fn carrier(file: &schema::File) -> Result<CarrierConfig, Fault> {
     };
     let ports = file.ports.iter().map(Spanned::get_ref).map(|port| (port.interface.get_ref(), port.carrier));
     let vsis = file.vsis.iter().map(Spanned::get_ref).map(|vsi| (vsi.interface.get_ref(), vsi.carrier));
+    let mut rates = BTreeMap::new();
+    for port in file.ports.iter().map(Spanned::get_ref) {
+        if let Some(rate) = port.rate.as_ref().filter(|rate| *rate.get_ref() != 0) {
+            let rate = in_range(Some(rate.clone()), LEAST_RATE, MOST_RATE, MOST_RATE, "rate")?;
+            rates.insert(port.interface.get_ref().clone(), rate);
+        }
+    }
     let captures = captures(&file.captures)?;
     let choices = ports
         .chain(vsis)
@@ -114,6 +129,7 @@ pub(super) fn carrier(file: &schema::File) -> Result<CarrierConfig, Fault> {
         spin: Duration::from_micros(in_range(spin.clone(), 0, 1000, 50, "spin")?.into()),
         rings_mib: in_range(rings.clone(), 0, 65_536, 128, "rings")?,
         choices: choices.collect(),
+        rates,
         captures,
     })
 }
@@ -145,3 +161,6 @@ fn automatic() -> usize {
 }
 
 const MOST_WORKERS: u32 = 64;
+/// In bits per second.
+const LEAST_RATE: u64 = 100_000;
+const MOST_RATE: u64 = 1_000_000_000_000;

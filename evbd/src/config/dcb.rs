@@ -27,9 +27,11 @@ pub struct DcbxConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Apply {
-    /// The device is told what differs.
+    /// The device is told what differs; our own data path does it where the device has no data center bridging.
     #[default]
     Device,
+    /// Our own data path does it, whatever the device can.
+    Core,
     /// The device is read, and what would be written is shown.
     DryRun,
     /// Nothing.

@@ -121,6 +121,7 @@ pub(super) struct Port {
     #[serde(default)]
     pub(super) tagged: Vec<Spanned<Vid>>,
     pub(super) carrier: Option<Choice>,
+    pub(super) rate: Option<Spanned<u64>>,
     pub(super) takes_over: Option<Spanned<bool>>,
     #[serde(default)]
     pub(super) storm: StormKeys,

@@ -226,6 +226,7 @@ fn mistakes_are_found_where_they_are() {
         ),
         (bridge("[control]\nsocket = \"a\""), "t.toml:6:10:", "relative", "absolute"),
         (bridge("takes_over = true"), "t.toml:5:14:", "taken over by LAN ports", "kind = \"lan\""),
+        (bridge("rate = 5"), "t.toml:5:8:", "`rate` = 5 is out of range", "100000 to 1000000000000"),
         (bridge("storm.unknown = 0"), "t.toml:5:17:", "`storm.unknown` = 0", "1 to 100000000"),
         (bridge("[relay]\nstorm = { brodcast = 5 }"), "t.toml:6:11:", "brodcast", ""),
         (bridge("[relay]\nflap_moves = 255"), "t.toml:6:14:", "`flap_moves` = 255", "0 to 254"),
@@ -243,13 +244,14 @@ fn mistakes_are_found_where_they_are() {
 fn how_frames_are_moved() {
     let text = "role = \"bridge\"\n[relay]\ncpus = [1, 0]\nspin = 0\nrings = 0\n\
         [[port]]\ninterface = \"a\"\nkind = \"station\"\ncarrier = \"xdp\"\n\
-        [[port]]\ninterface = \"b\"\nkind = \"station\"\n";
+        [[port]]\ninterface = \"b\"\nkind = \"station\"\nrate = 2_000_000\n";
     let carrier = Config::parse("t.toml", text).unwrap_or_else(|e| panic!("{e:?}")).carrier;
     assert_eq!((carrier.workers, carrier.cpus.as_slice(), carrier.rings_mib), (2, &[1, 0][..], 0));
     assert_eq!(
         (carrier.choice("a"), carrier.choice("b"), carrier.spin),
         (Choice::Xdp, Choice::Auto, Duration::ZERO)
     );
+    assert_eq!((carrier.rate("a"), carrier.rate("b")), (None, Some(2_000_000)));
     let text = text.replace("cpus", "workers = 3\ncpus");
     assert_eq!(Config::parse("t.toml", &text).unwrap_or_else(|e| panic!("{e:?}")).carrier.workers, 3);
 }

@@ -17,11 +17,13 @@ use tokio::sync::mpsc;
 
 use super::{
     carriers::{Carried, Carriers, Wanted},
+    classes::{ClassRow, Classes},
     hearing,
 };
 use crate::{
     config::{BridgePort, BridgePortKind, CarrierConfig, Config, RoleConfig},
     core::{max_ports, port_list},
+    dcb::{DeviceReport, DeviceState},
     edge::EdgeRelay,
     input::Link,
     kernel::links::Seen,
@@ -36,6 +38,7 @@ pub(crate) struct Dataplane {
     carrier: CarrierConfig,
     carriers: Carriers,
     captures: Captures,
+    classes: Classes,
     /// The ports the worker serves.
     serving: HashMap<PortId, Serving>,
     faults: HashMap<PortId, String>,
@@ -85,7 +88,9 @@ impl Dataplane {
             RoleConfig::Station(station) => RelayKind::Edge(EdgeRelay::initial(station)),
         };
         let mut control = Control::new(kind, &limits);
+        let mut classes = Classes::default();
         for port in ports {
+            classes.set_rate(port.id, config.carrier.rate(&port.name));
             control.set_port(port)?;
         }
         let (events_in, events) = std::sync::mpsc::sync_channel(WORKER_EVENTS);
@@ -102,6 +107,7 @@ impl Dataplane {
             carrier,
             carriers: Carriers::default(),
             captures,
+            classes,
             serving: HashMap::new(),
             faults: HashMap::new(),
             barred: HashSet::new(),
@@ -152,10 +158,15 @@ impl Dataplane {
     }
 
     fn set_port(&mut self, port: PortConfig) -> Result<(), ControlError> {
-        let (up, reflective) = self.control.port(port.id).map_or((false, false), |p| (p.up, p.reflective));
+        if self.classes.set_rate(port.id, self.carrier.rate(&port.name)) {
+            self.queue(port.id);
+        }
+        let old = self.control.port(port.id);
+        let (up, reflective) = old.map_or((false, false), |p| (p.up, p.reflective));
+        let lossless = old.map(|p| p.lossless).unwrap_or_default();
         // To frames one that is down is not there.
         self.edited |= up;
-        self.control.set_port(PortConfig { up, reflective, ..port })
+        self.control.set_port(PortConfig { up, reflective, lossless, ..port })
     }
 
     /// Lets go of a port.
@@ -164,6 +175,7 @@ impl Dataplane {
         self.stop(id);
         self.faults.remove(&id);
         self.barred.remove(&id);
+        self.classes.forget(id);
         self.control.remove_port(id);
     }
 
@@ -223,6 +235,7 @@ impl Dataplane {
                 match self.serve(port, interface, *ifindex) {
                     Ok(carried) => {
                         self.serving.insert(port, Serving { ifindex: *ifindex, carried });
+                        self.queue(port);
                         self.faults.remove(&port);
                         self.set_up(port, true);
                         return None;
@@ -267,6 +280,35 @@ impl Dataplane {
     pub(super) fn set_reflective(&mut self, port: PortId, on: bool) -> Result<bool, ControlError> {
         self.change_port(port, |config| config.reflective = on)?;
         Ok(!(on && self.barred.contains(&port)))
+    }
+
+    /// Does on a port what DCBX has come to; what that is, if it is anything.
+    pub(super) fn set_dcb(&mut self, port: PortId, settings: dcbx::Settings) -> Option<DeviceReport> {
+        let lossless = settings.pfc.unwrap_or_default();
+        if let Err(error) = self.change_port(port, |config| config.lossless = lossless) {
+            let (state, note) = (DeviceState::Failed, Some(error.to_string()));
+            return Some(DeviceReport { state, changes: Vec::new(), note });
+        }
+        if self.classes.set_dcb(port, settings) {
+            self.queue(port);
+        }
+        self.classes.report(port)
+    }
+
+    /// Has what leaves by the port go through its queues, if it has any.
+    fn queue(&self, port: PortId) {
+        let Some(schedule) = self.classes.schedule(port).filter(|_| self.serving.contains_key(&port)) else {
+            return;
+        };
+        // A port that fails at this moment is served again, and gets its queues then.
+        if let Err(error) = self.worker.schedule(port, schedule) {
+            tracing::debug!(%error, "no queues");
+        }
+    }
+
+    /// What the port may send, in bits per second, and its traffic classes.
+    pub(crate) fn classes(&self, port: PortId) -> (Option<u64>, Vec<ClassRow>) {
+        (self.classes.rate(port), self.classes.rows(port))
     }
 
     pub(super) fn set_mode(&mut self, mode: EdgeMode) -> Result<(), ControlError> {

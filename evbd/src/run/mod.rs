@@ -4,6 +4,7 @@
 //! send to it over bounded channels; it alone carries effects out.
 
 mod carriers;
+mod classes;
 mod control;
 mod dataplane;
 mod devices;
@@ -29,6 +30,7 @@ use tokio::{
 };
 
 pub(crate) use carriers::Carried;
+pub(crate) use classes::ClassRow;
 pub(crate) use control::{ControlSockets, HearingRow};
 pub(crate) use dataplane::Dataplane;
 use dataplane::Fault;
@@ -40,6 +42,7 @@ use crate::{
     api::{About, Request, Server},
     config::{self, File},
     core::Core,
+    dcb::Target,
     effect::Effect,
     event::Event,
     input::Input,
@@ -234,11 +237,15 @@ impl Daemon {
     /// Carries out what the core wants, including what follows from it. The relay's edits take effect together, and what
     /// is to be kept is kept together, before anybody is told of them.
     fn drain(&mut self) {
-        let mut applied = VecDeque::new();
+        let (mut applied, mut shaped) = (VecDeque::new(), VecDeque::new());
         let mut told = Vec::new();
         loop {
             let Some(effect) = self.core.poll_effect() else {
                 self.tell(&mut told);
+                if let Some((port, report)) = shaped.pop_front() {
+                    self.core.handle(self.clock.now(), Input::DcbApplied { port, report });
+                    continue;
+                }
                 let Some((port, on)) = applied.pop_front() else { return };
                 self.core.handle(self.clock.now(), Input::ReflectiveApplied { port, on });
                 continue;
@@ -259,10 +266,13 @@ impl Daemon {
                     self.dataplane.open_vsi(key, entry).unwrap_or_else(|error| refused(&error));
                 }
                 Effect::CloseVsi { key } => self.dataplane.close_vsi(key),
-                Effect::ApplyDcb { port, settings, dry_run } => {
+                Effect::ApplyDcb { port, settings, target: Target::Core } => {
+                    shaped.extend(self.dataplane.set_dcb(port, settings).map(|report| (port, report)));
+                }
+                Effect::ApplyDcb { port, settings, target } => {
                     let name = self.core.ports().find(|(id, _, _)| *id == port).map(|(_, name, _)| name);
                     if let Some(name) = name {
-                        self.devices.apply(port, name, settings, dry_run);
+                        self.devices.apply(port, name, settings, target == Target::DryRun);
                     }
                 }
                 Effect::FollowPorts => {
