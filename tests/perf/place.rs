@@ -33,7 +33,7 @@ pub(crate) struct Candidate {
 enum What {
     LinuxBridge,
     Macvlan,
-    Bridge,
+    Bridge(&'static str),
     KernelVepa,
     Vepa,
 }
@@ -42,10 +42,11 @@ const SWITCH: &str = "host – switch – host";
 const VEPA: &str = "VM – VEPA – reflecting bridge – VEPA – VM";
 
 /// The first of each group is what the others are compared with.
-pub(crate) const CANDIDATES: [Candidate; 5] = [
+pub(crate) const CANDIDATES: [Candidate; 6] = [
     Candidate { group: SWITCH, name: "Linux bridge", what: What::LinuxBridge },
     Candidate { group: SWITCH, name: "macvlan bridge", what: What::Macvlan },
-    Candidate { group: SWITCH, name: "evbd bridge", what: What::Bridge },
+    Candidate { group: SWITCH, name: "evbd bridge", what: What::Bridge("packet") },
+    Candidate { group: SWITCH, name: "evbd bridge, AF_XDP", what: What::Bridge("xdp") },
     Candidate { group: VEPA, name: "macvlan VEPA, Linux bridge hairpin", what: What::KernelVepa },
     Candidate { group: VEPA, name: "evbd VEPA, evbd reflective relay", what: What::Vepa },
 ];
@@ -57,7 +58,7 @@ impl Candidate {
         let (between, daemons) = match self.what {
             What::LinuxBridge => (vec![linux_bridge(&one, &two)], vec![]),
             What::Macvlan => (macvlan(&one, &two, "bridge").into(), vec![]),
-            What::Bridge => bridge(&one, &two, vsis).await,
+            What::Bridge(carrier) => bridge(&one, &two, vsis, carrier).await,
             What::KernelVepa => (kernel_vepa(&one, &two), vec![]),
             What::Vepa => vepa(&one, &two).await,
         };
@@ -109,14 +110,18 @@ fn kernel_vepa(one: &Netns, two: &Netns) -> Vec<Netns> {
     vec![host, peer]
 }
 
-async fn bridge(one: &Netns, two: &Netns, vsis: u16) -> (Vec<Netns>, Vec<(u32, Client)>) {
+/// `carrier` is what moves the frames of the hosts.
+async fn bridge(one: &Netns, two: &Netns, vsis: u16, carrier: &str) -> (Vec<Netns>, Vec<(u32, Client)>) {
     let (mut switch, mut station) = (Netns::new("bridge"), Netns::new("station"));
     wire(&switch, "p1", one, "eth0");
     wire(&switch, "p2", two, "eth0");
     wire(&station, "s0", &switch, "b0");
-    let ports = "[[port]]\ninterface = \"p1\"\nkind = \"lan\"\nuntagged = 100\n\
-        [[port]]\ninterface = \"p2\"\nkind = \"lan\"\nuntagged = 100\n";
-    let tor = daemon(&mut switch, &format!("{BRIDGE}{ports}")).await;
+    let port = |interface| {
+        format!(
+            "[[port]]\ninterface = \"{interface}\"\nkind = \"lan\"\nuntagged = 100\ncarrier = \"{carrier}\"\n"
+        )
+    };
+    let tor = daemon(&mut switch, &format!("{BRIDGE}{}", ["p1", "p2"].map(port).concat())).await;
     let (mut text, mut links) = (STATION.to_owned(), String::new());
     for n in 0..vsis {
         let ([high, low], interface) = (n.to_be_bytes(), format!("vm{n}"));

@@ -97,7 +97,8 @@ impl Dataplane {
         let carrier = config.carrier.clone();
         let (threads, cpus, spin) = (carrier.workers, carrier.cpus.clone(), carrier.spin);
         let captures = Captures::start(carrier.captures.clone()).context("cannot write a [[capture]]")?;
-        let options = WorkerOptions { threads, cpus, spin, captures: captures.clone() };
+        let memory = xdp_memory(carrier.rings_mib, threads);
+        let options = WorkerOptions { threads, cpus, spin, captures: captures.clone(), memory };
         let worker = Worker::spawn(&relay, &events_in, &options)?;
         let faults = forward(events)?;
         let mut dataplane = Self {
@@ -462,6 +463,13 @@ fn ring_slots(mib: u32, rings: u32) -> u32 {
         ..SMALLEST_RING => 0,
         slots => 1 << slots.ilog2(),
     }
+}
+
+/// Octets that each of `threads` threads has for xdp ports, of so many MiB.
+fn xdp_memory(mib: u32, threads: usize) -> u32 {
+    let share = mib / u32::try_from(threads).unwrap_or(u32::MAX).max(1);
+    // An offset into it has 32 bits.
+    share.min(2048) << 20
 }
 
 const SLOTS_OF_MIB: u32 = (1 << 20) / carrier::Options::SLOT;

@@ -33,6 +33,8 @@ pub struct Batch {
     pub(crate) umem: Option<Umem>,
     /// What follows addresses and tag of frames that have waited to be sent.
     lent: Vec<Vec<u8>>,
+    /// Octets it has.
+    pub(crate) memory: u32,
 }
 
 /// A frame of the batch: where it lies, and what its beginning says.
@@ -70,7 +72,13 @@ impl Batch {
             set: SendSet::new(Self::FRAMES),
             umem: None,
             lent: Vec::with_capacity(Self::FRAMES),
+            memory: 0,
         }
+    }
+
+    /// The same, with so many octets for frames of xdp ports.
+    pub(crate) fn with_memory(memory: u32) -> Self {
+        Self { memory, ..Self::new() }
     }
 
     /// The frames of the batch, in order of arrival.

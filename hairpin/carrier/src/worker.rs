@@ -99,11 +99,19 @@ pub struct WorkerOptions {
     pub spin: Duration,
     /// Where mirrored frames may go.
     pub captures: Captures,
+    /// Octets each thread has for frames of its xdp ports, taken with the first of them; 4 MiB for each receive queue.
+    pub memory: u32,
 }
 
 impl Default for WorkerOptions {
     fn default() -> Self {
-        Self { threads: 1, cpus: Vec::new(), spin: Duration::from_micros(50), captures: Captures::default() }
+        Self {
+            threads: 1,
+            cpus: Vec::new(),
+            spin: Duration::from_micros(50),
+            captures: Captures::default(),
+            memory: 32 << 20,
+        }
     }
 }
 
@@ -253,7 +261,7 @@ impl Thread {
         sys::epoll_add(epoll.as_fd(), wake.as_fd(), WAKE)?;
         let alarm = wake.try_clone()?;
         let (pinned, settled) = mpsc::sync_channel(1);
-        let (spin, captures) = (options.spin, options.captures.clone());
+        let options = options.clone();
         let body = move || {
             let pin = cpu.map_or(Ok(()), sys::pin);
             let goes = pin.is_ok();
@@ -262,7 +270,7 @@ impl Thread {
             if !goes {
                 return Ok(());
             }
-            let mut core = Core::new(relay, epoll, alarm, events.clone(), Spin::new(spin), captures);
+            let mut core = Core::new(relay, epoll, alarm, events.clone(), options);
             guarded(&events, || core.run(&inbox))
         };
         let join = thread::Builder::new().name("carrier".into()).spawn(body)?;
@@ -391,8 +399,7 @@ impl Core {
         epoll: OwnedFd,
         alarm: File,
         events: SyncSender<Event>,
-        spin: Spin,
-        captures: Captures,
+        options: WorkerOptions,
     ) -> Self {
         let limit = relay.limits().ports;
         Self {
@@ -402,12 +409,12 @@ impl Core {
             events,
             unsent: VecDeque::new(),
             ports: Vec::new(),
-            batch: Batch::new(),
+            batch: Batch::with_memory(options.memory),
             verdict: Verdict::new(limit),
             dirty: Vec::with_capacity(usize::from(limit)),
             hot: Vec::new(),
-            spin,
-            captures,
+            spin: Spin::new(options.spin),
+            captures: options.captures,
             failing: Vec::new(),
             late: VecDeque::new(),
             waiting: VecDeque::new(),

@@ -180,6 +180,29 @@ fn a_port_removed_leaves_nothing_and_comes_back_by_the_other_carrier() {
 }
 
 #[test]
+fn the_last_port_that_memory_does_not_suffice_for_is_refused() {
+    let ns = Ns::new();
+    let _stations = ["p0", "p1"].map(|port| Ns::station(&ns, port, address(0)));
+    let (sender, _events) = sync_channel(1);
+    let relay = Arc::new(Relay::new(Limits::default()));
+    for (memory, refusal) in [(0, "there is none for xdp ports"), (4 << 20, "is used up")] {
+        let options = WorkerOptions { memory, ..WorkerOptions::default() };
+        let worker = Worker::spawn(&relay, &sender, &options).unwrap();
+        let first = worker.add_port(PortId(0), [xdp(&ns, "p0")]);
+        assert_eq!(first.is_ok(), memory > 0);
+        let second = worker.add_port(PortId(1), [xdp(&ns, "p1")]).unwrap_err().to_string();
+        assert!(
+            second.starts_with("p1: cannot share memory for AF_XDP: ") && second.contains(refusal),
+            "{second}"
+        );
+        if first.is_ok() {
+            drop(worker.remove_port(PortId(0)).unwrap());
+            worker.add_port(PortId(1), [xdp(&ns, "p1")]).unwrap();
+        }
+    }
+}
+
+#[test]
 fn what_would_come_to_harm_is_refused() {
     let ns = Ns::new();
     let station = Ns::station(&ns, "p0", address(0));

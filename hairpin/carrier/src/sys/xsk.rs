@@ -29,6 +29,9 @@ pub(crate) const HEADROOM: u32 = 256;
 /// Descriptors of each ring.
 pub(crate) const RING: u32 = 2048;
 
+/// Chunks of a queue that may be on their way out.
+pub(crate) const SENDING: u32 = RING / 2;
+
 /// An AF_XDP socket of the calling thread's network namespace, bound to nothing.
 pub(crate) fn socket() -> io::Result<OwnedFd> {
     // SAFETY: takes no pointers.
@@ -45,6 +48,8 @@ pub(crate) struct Umem {
     free: Vec<u32>,
     /// The number the next socket gets.
     next: u32,
+    /// Sockets that have a share in it.
+    sharing: usize,
     /// Sockets that were closed, and whose chunks nobody has taken back yet.
     closed: Arc<Mutex<Vec<u32>>>,
 }
@@ -92,13 +97,22 @@ impl Umem {
         let map = Map::new(None, octets, 0)?;
         let owners = (0..chunks).map(|_| Owner::Nobody).collect();
         let id = IDS.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { map, id, owners, free: (0..chunks).rev().collect(), next: 0, closed: Arc::default() })
+        Ok(Self {
+            map,
+            id,
+            owners,
+            free: (0..chunks).rev().collect(),
+            next: 0,
+            sharing: 0,
+            closed: Arc::default(),
+        })
     }
 
-    /// Chunks nobody has.
-    pub(crate) fn available(&mut self) -> usize {
+    /// Whether there are `share` chunks for each socket and for one more.
+    pub(crate) fn admits(&mut self, share: u32) -> bool {
         self.collect();
-        self.free.len()
+        let share = usize::try_from(share).unwrap_or(usize::MAX);
+        share.saturating_mul(self.sharing + 1) <= self.owners.len()
     }
 
     /// Whether `xsk` works on this memory.
@@ -207,6 +221,7 @@ impl Umem {
         if closed.is_empty() {
             return;
         }
+        self.sharing = self.sharing.saturating_sub(closed.len());
         for (chunk, owner) in (0..).zip(&mut self.owners) {
             if matches!(owner, Owner::Filling(n) | Owner::Sending(n) if closed.contains(n)) {
                 *owner = Owner::Nobody;
@@ -227,6 +242,8 @@ pub(crate) struct Xsk {
     tx: Ring<xdp_desc>,
     fill: Ring<u64>,
     done: Ring<u64>,
+    /// Chunks on their way out.
+    out: u32,
     /// The last field, so that the socket is closed when this is dropped.
     last: Last,
 }
@@ -292,6 +309,7 @@ impl Xsk {
             tx: Ring::map(fd, &offsets.tx, libc::XDP_PGOFF_TX_RING)?,
             fill: Ring::map(fd, &offsets.fr, page(libc::XDP_UMEM_PGOFF_FILL_RING))?,
             done: Ring::map(fd, &offsets.cr, page(libc::XDP_UMEM_PGOFF_COMPLETION_RING))?,
+            out: 0,
             umem: umem.id,
             number: umem.next,
             last: Last { closed: Arc::clone(&umem.closed), number: umem.next, zero_copy: true },
@@ -302,6 +320,7 @@ impl Xsk {
             libc::bind(xsk.socket.as_raw_fd(), (&raw const address).cast(), size::<sockaddr_xdp>())
         })?;
         umem.next += 1;
+        umem.sharing += 1;
         xsk.last.zero_copy = xsk.is_zero_copy()?;
         Ok(xsk)
     }
@@ -345,9 +364,10 @@ impl Xsk {
         rx.release();
     }
 
-    /// Room for frames to be sent.
+    /// Room for frames to be sent. A queue that does not get rid of its frames keeps no more than [`SENDING`] chunks from
+    /// the others.
     pub(crate) fn room(&mut self) -> u32 {
-        RING - self.tx.used()
+        SENDING.saturating_sub(self.out).min(RING - self.tx.used())
     }
 
     /// Queues a held frame; false if it is not held or there is no room. It goes out with the next [`Xsk::kick`].
@@ -357,6 +377,7 @@ impl Xsk {
             return false;
         }
         umem.own(frame.chunk(), Owner::Sending(self.number));
+        self.out += 1;
         self.tx.put(xdp_desc { addr: u64::from(frame.at), len: frame.len, options: 0 });
         true
     }
@@ -366,11 +387,12 @@ impl Xsk {
         if self.umem != umem.id {
             return;
         }
-        let Self { done, number, .. } = self;
+        let Self { done, number, out, .. } = self;
         for address in done.waiting(usize::MAX) {
             let chunk = u32::try_from(address / u64::from(CHUNK)).unwrap_or(u32::MAX);
             if umem.owner(chunk) == Some(Owner::Sending(*number)) {
                 umem.release(chunk);
+                *out = out.saturating_sub(1);
             }
         }
         done.release();
@@ -395,10 +417,9 @@ impl Xsk {
         self.tx.used()
     }
 
-    /// Tells the kernel that chunks wait to be filled, where it wants to be told, or has it look for frames at once
-    /// where `poll`.
-    pub(crate) fn wake(&self, poll: bool) -> io::Result<()> {
-        if !poll && !self.fill.wants_wakeup() {
+    /// Tells the kernel that chunks wait to be filled, where it wants to be told.
+    pub(crate) fn wake(&self) -> io::Result<()> {
+        if !self.fill.wants_wakeup() {
             return Ok(());
         }
         // SAFETY: receives no octets, so writes none.
@@ -417,7 +438,9 @@ impl Xsk {
             tx_ring_empty_descs: 0,
         };
         let statistics = get_option(self.as_fd(), libc::SOL_XDP, libc::XDP_STATISTICS, none)?;
-        Ok((statistics.rx_ring_full + statistics.rx_fill_ring_empty_descs, statistics.rx_dropped))
+        let short = statistics.rx_fill_ring_empty_descs;
+        // Copying, the kernel counts a frame there was no chunk for as both.
+        Ok((statistics.rx_ring_full + short, statistics.rx_dropped.saturating_sub(short)))
     }
 
     /// Whether the driver reads and writes the chunks itself.

@@ -32,8 +32,8 @@ impl XdpPort {
             return Err(fault(Step::Memory)(io::Error::other(what)));
         }
         for (queue, socket) in mem::take(waiting) {
-            if umem.available() < ROOM {
-                let what = "what all xdp ports share is used up; use carrier packet for some of them";
+            if !umem.admits(FILL + xsk::SENDING) {
+                let what = "the memory all xdp ports share is used up; give them more, or use carrier packet for some";
                 return Err(fault(Step::Memory)(io::Error::other(what)));
             }
             sys::set_number(socket.as_fd(), libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, SEND_BUFFER)
@@ -102,7 +102,7 @@ impl XdpPort {
         for queue in &mut self.queues {
             queue.refill(umem, FILL);
         }
-        let woken = self.queues.iter().try_for_each(|queue| queue.wake(false));
+        let woken = self.queues.iter().try_for_each(|queue| queue.wake());
         woken.map_err(|error| self.error("receive", error))
     }
 
@@ -218,7 +218,10 @@ impl Batch {
     /// The memory of xdp ports.
     fn umem(&mut self) -> io::Result<&mut Umem> {
         if self.umem.is_none() {
-            self.umem = Some(Umem::new(CHUNKS)?);
+            if self.memory == 0 {
+                return Err(io::Error::other("there is none for xdp ports"));
+            }
+            self.umem = Some(Umem::new(self.memory / xsk::CHUNK)?);
         }
         self.umem.as_mut().ok_or_else(|| io::ErrorKind::OutOfMemory.into())
     }
@@ -282,12 +285,8 @@ fn read(umem: &mut Umem, place: xsk::Place, unfinished: bool, completed: &mut u6
     Ok(head)
 }
 
-/// Chunks of the memory the xdp ports of one worker share: 32 MiB.
-const CHUNKS: u32 = 16_384;
 /// Chunks the kernel has of each queue, to fill.
 const FILL: u32 = xsk::RING / 2;
-/// Chunks there must be for another queue: to fill, and on the way out.
-const ROOM: usize = 2 * FILL as usize;
 /// Octets of frames that may be on their way out.
 const SEND_BUFFER: i32 = 16 << 20;
 /// `XDP_MAX_TX_SKB_BUDGET`, and what it is set to.
