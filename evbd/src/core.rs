@@ -182,13 +182,21 @@ impl Core {
         self.effects.push_back(Effect::Event(event));
     }
 
-    /// The row of a VSI, given at its first use.
+    /// The row of a VSI, given at its first use: of two VSIs the later one has the higher number.
     pub(crate) fn key(&mut self, port: PortId, id: &VsiId) -> VsiKey {
         *self.keys.entry((port, *id)).or_insert_with(|| {
             let key = VsiKey(self.next_key);
             self.next_key = self.next_key.wrapping_add(1);
             key
         })
+    }
+
+    /// Gives a VSI the row it had before a restart, if that is higher than all given so far.
+    pub(crate) fn keep_key(&mut self, port: PortId, id: VsiId, key: VsiKey) {
+        if let Some(next) = key.0.checked_add(1).filter(|_| key.0 >= self.next_key) {
+            self.keys.insert((port, id), key);
+            self.next_key = next;
+        }
     }
 
     /// Takes up the VSIs of the configuration. Those given at run time stay; what is known of a migration does too.
@@ -359,20 +367,23 @@ impl Core {
             });
         }
         if vm {
-            self.follow_vm(now, id, absent);
+            self.follow_vm(now, id, is, absent);
         }
         self.settle(now, id);
     }
 
-    /// A VM's interface came or went: its VSI is wanted or not.
-    fn follow_vm(&mut self, now: Instant, port: PortId, absent: bool) {
+    /// A VM's interface came or went: its VSI is wanted or not, and it is announced or not.
+    fn follow_vm(&mut self, now: Instant, port: PortId, up: bool, absent: bool) {
+        let Some(uplink) = self.uplink() else { return };
+        if let Some(Side::Station { herald, .. }) = self.side_at(uplink) {
+            herald.set_here(now, port, up);
+        }
         let command = if absent { Command::DeAssociate } else { Command::Associate };
         let follows = |vm: &&Vm| vm.port == port && vm.config.automatic;
-        let Some(id) = self.vms.values().find(follows).map(|vm| vm.config.id) else { return };
-        self.command(now, &id, command);
-        if let Some(uplink) = self.uplink() {
-            wiring::settle(self, now, uplink);
+        if let Some(id) = self.vms.values().find(follows).map(|vm| vm.config.id) {
+            self.command(now, &id, command);
         }
+        wiring::settle(self, now, uplink);
     }
 }
 

@@ -9,7 +9,8 @@
 //! | an IPv6 address | neighbour advertisement, unsolicited, overriding | all nodes |
 //!
 //! Each goes out [`ROUNDS`] times, for a frame may be lost, and a switch may be busy with the move. Nothing is said of a
-//! VSI that is refused, pre-associated or gone.
+//! VSI that is refused, pre-associated or gone, nor of a VM that is not here: one that has migrated while its VSI stands
+//! would be drawn back.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -17,7 +18,7 @@ use std::{
 };
 
 use ether::{EtherType, Instant, MacAddr, Tag, frame, time::Duration};
-use hairpin::{VsiEntry, VsiFilter, VsiKey};
+use hairpin::{PortId, VsiEntry, VsiFilter, VsiKey};
 
 /// What is announced and when. Drain [`Herald::poll_transmit`] after every other call.
 #[derive(Debug, Default)]
@@ -30,6 +31,9 @@ pub(crate) struct Herald {
 
 #[derive(Debug)]
 struct Announced {
+    /// The VM's interface, and whether it is up.
+    port: PortId,
+    here: bool,
     filters: Vec<VsiFilter>,
     ips: Vec<IpAddr>,
 }
@@ -43,14 +47,16 @@ impl Herald {
         }
     }
 
-    /// The gate of a VSI is open for these frames; the VM has these addresses of IP, as far as is known.
-    pub(crate) fn open(&mut self, now: Instant, key: VsiKey, entry: &VsiEntry, ips: &[IpAddr]) {
+    /// The gate of a VSI is open for these frames; the VM has these addresses of IP, as far as is known. `here`: its
+    /// interface is up.
+    pub(crate) fn open(&mut self, now: Instant, key: VsiKey, entry: &VsiEntry, ips: &[IpAddr], here: bool) {
         let known = self.open.get(&key);
         if known.is_some_and(|known| known.filters == entry.filters && known.ips == ips) {
             return;
         }
         self.shut(key);
-        self.open.insert(key, Announced { filters: entry.filters.clone(), ips: ips.to_vec() });
+        let (port, filters) = (entry.port, entry.filters.clone());
+        self.open.insert(key, Announced { port, here, filters, ips: ips.to_vec() });
         self.announce(now, key, 1);
     }
 
@@ -59,6 +65,19 @@ impl Herald {
         if self.open.remove(&key).is_some() {
             self.due.retain(|(_, other), _| *other != key);
         }
+    }
+
+    /// The interface of a VM comes up or goes down.
+    pub(crate) fn set_here(&mut self, now: Instant, port: PortId, here: bool) {
+        let there = self.open.iter_mut().filter(|(_, vsi)| vsi.port == port && vsi.here != here);
+        let changed: Vec<VsiKey> = there
+            .map(|(key, vsi)| {
+                vsi.here = here;
+                *key
+            })
+            .collect();
+        self.due.retain(|(_, key), _| !changed.contains(key));
+        changed.into_iter().for_each(|key| self.announce(now, key, 1));
     }
 
     /// The uplink is there, perhaps on another switch: everything is said anew.
@@ -88,7 +107,10 @@ impl Herald {
 
     /// Says everything of a VSI for the `round`th time.
     fn announce(&mut self, now: Instant, key: VsiKey, round: u8) {
-        let Some(Announced { filters, ips }) = self.open.get(&key).filter(|_| !self.silent) else { return };
+        let Some(Announced { filters, ips, .. }) = self.open.get(&key).filter(|vsi| vsi.here && !self.silent)
+        else {
+            return;
+        };
         let named = |filter: &VsiFilter| Some((filter.mac?, tag(filter)));
         self.frames.extend(filters.iter().filter_map(named).map(|(mac, tag)| tagged(rarp(mac), tag)));
         // Which of several addresses an IP address belongs to is not known; the first is as good as any to a switch.
@@ -212,7 +234,7 @@ mod tests {
     fn each_address_in_its_own_words() {
         let mut herald = Herald::default();
         let ips = ["192.0.2.1", "2001:db8::1"].map(|ip| ip.parse().unwrap());
-        herald.open(Instant::ZERO, KEY, &entry(&[Some(MAC)]), &ips);
+        herald.open(Instant::ZERO, KEY, &entry(&[Some(MAC)]), &ips, true);
         let frames = said(&mut herald);
         let views: Vec<FrameView<'_>> = frames.iter().map(|frame| FrameView::parse(frame).unwrap()).collect();
         for view in &views {
@@ -240,7 +262,7 @@ mod tests {
     fn some_times_and_then_no_more() {
         let mut herald = Herald::default();
         let two = entry(&[Some(MAC), None, Some(MacAddr(0x52, 0x54, 0, 0, 0, 2))]);
-        herald.open(Instant::ZERO, KEY, &two, &[]);
+        herald.open(Instant::ZERO, KEY, &two, &[], true);
         let mut times = vec![Instant::ZERO];
         assert_eq!(said(&mut herald).len(), 2);
         while let Some(at) = herald.poll_timeout() {
@@ -251,9 +273,9 @@ mod tests {
         let ms = |n| Instant::ZERO + Duration::from_millis(n);
         assert_eq!(times, [ms(0), ms(100), ms(300), ms(700)]);
         // Confirmed once more, it is as it was; with another filter it is not.
-        herald.open(ms(800), KEY, &two, &[]);
+        herald.open(ms(800), KEY, &two, &[], true);
         assert!(said(&mut herald).is_empty());
-        herald.open(ms(900), KEY, &entry(&[Some(MAC)]), &[]);
+        herald.open(ms(900), KEY, &entry(&[Some(MAC)]), &[], true);
         assert_eq!(said(&mut herald).len(), 1);
         herald.repeat(ms(950));
         assert_eq!((said(&mut herald).len(), herald.poll_timeout()), (1, Some(ms(1050))));
@@ -262,14 +284,29 @@ mod tests {
     #[test]
     fn nothing_of_what_is_shut_and_nothing_at_all_when_told_so() {
         let mut herald = Herald::default();
-        herald.open(Instant::ZERO, KEY, &entry(&[Some(MAC)]), &[]);
+        herald.open(Instant::ZERO, KEY, &entry(&[Some(MAC)]), &[], true);
         herald.shut(KEY);
         said(&mut herald);
         assert_eq!(herald.poll_timeout(), None);
-        herald.open(Instant::ZERO, KEY, &entry(&[None]), &["192.0.2.1".parse().unwrap()]);
+        herald.open(Instant::ZERO, KEY, &entry(&[None]), &["192.0.2.1".parse().unwrap()], true);
         assert!(said(&mut herald).is_empty(), "an IP address without a MAC address");
         herald.set_speaking(false);
-        herald.open(Instant::ZERO, KEY, &entry(&[Some(MAC)]), &[]);
+        herald.open(Instant::ZERO, KEY, &entry(&[Some(MAC)]), &[], true);
         assert!(said(&mut herald).is_empty() && herald.poll_timeout().is_none());
+    }
+
+    #[test]
+    fn a_vm_that_is_not_here_is_not_announced() {
+        let ms = |n| Instant::ZERO + Duration::from_millis(n);
+        let mut herald = Herald::default();
+        herald.open(Instant::ZERO, KEY, &entry(&[Some(MAC)]), &[], false);
+        herald.repeat(Instant::ZERO);
+        assert!(herald.poll_transmit().is_none() && herald.poll_timeout().is_none());
+        herald.set_here(ms(10), PortId(9), true);
+        assert!(herald.poll_transmit().is_none(), "another's interface");
+        herald.set_here(ms(10), entry(&[]).port, true);
+        assert!(herald.poll_transmit().is_some() && herald.poll_timeout().is_some());
+        herald.set_here(ms(20), entry(&[]).port, false);
+        assert!(herald.poll_transmit().is_none() && herald.poll_timeout().is_none());
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod journal;
 use std::fmt;
 
 use ether::{Instant, MacAddr};
+use hairpin::VsiKey;
 use serde::{Deserialize, Serialize};
 use vdp::{Command, Timing, VsiId, bridge, station, station::VsiRequest};
 
@@ -35,6 +36,9 @@ pub enum Record {
         port: String,
         /// The VSI.
         held: bridge::Held,
+        /// Its place in the order of opening, if it is open: of those that name one address the last has it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        opened: Option<VsiKey>,
     },
     /// What a station wants of the bridge behind its uplink, and has.
     Wanted {
@@ -140,8 +144,12 @@ impl fmt::Display for RecordKey {
 /// Takes up what was remembered before a restart. What has no place any more is forgotten; VSIs that the configuration
 /// no longer has are de-associated, those of another type or with other frames are asked for anew when their interface
 /// is seen.
-pub(crate) fn resume(core: &mut Core, now: Instant, records: Vec<Record>) {
+pub(crate) fn resume(core: &mut Core, now: Instant, mut records: Vec<Record>) {
     let (mut vsis, mut agreements) = (Vec::new(), Vec::new());
+    records.sort_by_key(|record| match record {
+        Record::Granted { opened, .. } => *opened,
+        Record::Wanted { .. } | Record::Chassis { .. } | Record::Agreed { .. } => None,
+    });
     for record in records {
         if let Record::Chassis { port, mac } = record {
             core.chassis = Some(Chassis { interface: port, mac, remembered: true });
@@ -150,9 +158,18 @@ pub(crate) fn resume(core: &mut Core, now: Instant, records: Vec<Record>) {
         let key = record.key();
         let place = core.ports.iter().position(|port| !port.is_free() && port.interface == key.port);
         match (place.and_then(|index| core.side_at(index)), record) {
-            (Some(Side::Bridge { vdp, .. }), Record::Granted { held, .. }) => {
+            (Some(Side::Bridge { vdp, .. }), Record::Granted { held, opened, .. }) => {
+                let (Some(index), id) = (place, held.id) else { continue };
+                let opened = opened.filter(|_| held.command == Command::Associate);
                 vdp.resume(now, held);
-                vsis.extend(place.zip(key.vsi));
+                let taken = vdp.vsi(&id).is_some();
+                let port = core.ports.get(index).map(|port| port.id);
+                if let Some((port, opened)) = port.zip(opened).filter(|_| taken) {
+                    core.keep_key(port, id, opened);
+                }
+                // What follows from this one comes before the next: gates are opened in the order they were.
+                wiring::settle(core, now, index);
+                vsis.push((index, id));
             }
             (Some(Side::Station { .. }), Record::Wanted { held, given, .. }) => {
                 let Some(index) = place else { continue };
@@ -192,11 +209,14 @@ pub(crate) fn records(core: &Core) -> Vec<Record> {
 
 fn of_port(core: &Core, port: &Port) -> Vec<Record> {
     let Some(edge) = &port.edge else { return Vec::new() };
-    let port = &port.interface;
+    let (id, port) = (port.id, &port.interface);
     let agreed = edge.agreed.map(|agreed| Record::Agreed { port: port.clone(), agreed });
     let vsis: Vec<Record> = match &edge.side {
         Side::Bridge { vdp, .. } => {
-            vdp.held().map(|held| Record::Granted { port: port.clone(), held: held.clone() }).collect()
+            let opened = |held: &bridge::Held| core.keys.get(&(id, held.id)).copied();
+            vdp.held()
+                .map(|held| Record::Granted { port: port.clone(), held: held.clone(), opened: opened(held) })
+                .collect()
         }
         Side::Station { vdp, .. } => vdp.held().map(|held| wanted(core, port.clone(), held)).collect(),
     };

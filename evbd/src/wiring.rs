@@ -312,8 +312,9 @@ fn from_station(core: &mut Core, now: Instant, index: usize, output: station::Ou
             StationEvent::Associated { filter, .. } => {
                 if let Some((key, entry)) = open_vm(core, now, index, *port, &id, filter) {
                     let ips = core.vms.get(&id).map_or_else(Vec::new, |vm| vm.config.ips.clone());
+                    let here = core.ports.get(port.index()).is_some_and(|vm| vm.link.is_up());
                     if let Some(Side::Station { herald, .. }) = core.side_at(index) {
-                        herald.open(now, key, &entry, &ips);
+                        herald.open(now, key, &entry, &ips, here);
                     }
                 }
             }
@@ -362,7 +363,10 @@ fn from_bridge(core: &mut Core, now: Instant, index: usize, output: bridge::Outp
         bridge::Output::Remove { id: vsi, .. } => {
             shut(core, id, &vsi);
         }
-        bridge::Output::Held(held) => remember(core, index, |_, port| Record::Granted { port, held }),
+        bridge::Output::Held(held) => {
+            let opened = (held.command == vdp::Command::Associate).then(|| core.key(id, &held.id));
+            remember(core, index, |_, port| Record::Granted { port, held, opened });
+        }
         bridge::Output::Released(id) => forget(core, index, id),
         bridge::Output::Event(what) => {
             let port = port.interface.clone();

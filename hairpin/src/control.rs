@@ -5,7 +5,7 @@
 //! * A VSI on a **bridge port** adds its VLANs to the port's own, tagged, unless the port is configured to send that
 //!   VLAN untagged. So it does on the **uplink** of an edge relay.
 //! * Each (address, VLAN) a VSI names is a static entry on its port. If several VSIs name the same one, the VSI
-//!   opened last has it, and when that closes, the one before it.
+//!   opened last has it, and when that closes, the one before it. Another policy for an open VSI is no opening.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -243,8 +243,9 @@ impl Control {
         self.ports.values().map(|port| &port.config)
     }
 
-    /// Opens the gate for a VSI, or puts `entry` in the place of what was open under `key`; either way it is the one
-    /// opened last, and has back at once what another port has taken over. Counters and rates go on where they were.
+    /// Opens the gate for a VSI, or puts `entry` in the place of what was open under `key`. It is then the one opened last,
+    /// and has back at once what another port has taken over, unless only its policy is another: that moves nothing.
+    /// Counters and rates go on where they were.
     ///
     /// # Errors
     /// When the port cannot have VSIs or the filters are not usable.
@@ -263,17 +264,19 @@ impl Control {
         entry.policy.check().map_err(|error| ControlError::Policy { vsi: key, error })?;
         let old = self.vsis.get(&key);
         let state = old.map(|old| Arc::clone(&old.state)).unwrap_or_default();
-        let moved = old.is_some_and(|old| old.entry.port != entry.port || old.entry.filters != entry.filters);
-        if moved {
+        let stays = old
+            .filter(|old| old.entry.port == entry.port && old.entry.filters == entry.filters)
+            .map(|old| old.opened);
+        if stays.is_none() {
             self.close_vsi(key);
+            state.reclaim();
         }
-        state.reclaim();
         self.clock += 1;
         if let Some(port) = self.ports.get_mut(&entry.port) {
             port.open_epoch = self.clock;
         }
         self.edit(entry.port);
-        self.vsis.insert(key, Vsi { entry, opened: self.clock, state });
+        self.vsis.insert(key, Vsi { entry, opened: stays.unwrap_or(self.clock), state });
         Ok(())
     }
 

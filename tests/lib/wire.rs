@@ -2,7 +2,10 @@
 //!
 //! What happens is a heap of things due; nothing sleeps. The same seed plays the same run, and a suite that fails prints
 //! it. Beside each core stands the smallest data path there can be: it remembers what was opened, applies reflective
-//! relay at once, and sends probes of reflective relay back where it is on and their source admitted.
+//! relay at once, and sends probes of reflective relay back where it is on and their source admitted. A bridge that is to
+//! forward has the real relay: [`Wire::forwards`].
+
+mod forwarding;
 
 use std::{
     cmp::Reverse,
@@ -10,13 +13,15 @@ use std::{
     time::Duration,
 };
 
-use ether::{EtherType, FrameView, Instant, MacAddr};
+use ether::{EtherType, FrameView, Instant, MacAddr, Tag, Vid};
 use evbd::{
     Config, Core, DeviceReport, DeviceState, Effect, Event, Input, Link, PortId, Record, RecordKey, Target,
     VsiOrder,
 };
 use hairpin::{EdgeMode, VsiEntry, VsiKey};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use forwarding::{Fate, Forwarding};
 
 /// How a cable treats frames.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +47,8 @@ pub struct Machine {
     pub open: BTreeMap<VsiKey, VsiEntry>,
     /// Ports that reflect.
     pub reflective: BTreeMap<PortId, bool>,
+    /// The relay, on a bridge that forwards.
+    forwarding: Option<Forwarding>,
     /// What devices were told of data center bridging.
     pub applied: BTreeMap<PortId, dcbx::Settings>,
     /// What the edge relay does.
@@ -122,6 +129,7 @@ impl Wire {
             core,
             open: BTreeMap::new(),
             reflective: BTreeMap::new(),
+            forwarding: None,
             applied: BTreeMap::new(),
             mode,
             liar: false,
@@ -149,6 +157,26 @@ impl Wire {
         number
     }
 
+    /// From now on a bridge forwards frames, by the real relay.
+    pub fn forwards(&mut self, machine: usize) {
+        let m = &mut self.machines[machine];
+        m.forwarding = Some(Forwarding::new(&m.config));
+    }
+
+    /// The interfaces by which frames from `from` to `to` in VLAN `vlan` leave a bridge that forwards.
+    ///
+    /// # Panics
+    /// When it does not forward.
+    #[must_use]
+    pub fn reach(&self, machine: usize, from: &str, to: MacAddr, vlan: u16) -> Vec<String> {
+        let m = &self.machines[machine];
+        let tag = Vid::new(vlan).map(Tag::c);
+        let forwarding = m.forwarding.as_ref().expect("it forwards");
+        let ports = forwarding.reach(self.now, m.port(from), to, tag);
+        let name = |port| m.core.ports().find(|(id, _, _)| *id == port).expect("a port").1.to_owned();
+        ports.into_iter().map(name).collect()
+    }
+
     /// Brings all ports of a machine up.
     pub fn power(&mut self, machine: usize) {
         let ports: Vec<PortId> = self.machines[machine].core.ports().map(|(port, _, _)| port).collect();
@@ -173,6 +201,7 @@ impl Wire {
         m.fuse = None;
         m.open.clear();
         m.reflective.clear();
+        m.forwarding = m.forwarding.as_ref().map(|_| Forwarding::new(&m.config));
     }
 
     /// Kills a machine in the middle of what it does: after so many more effects.
@@ -300,6 +329,14 @@ impl Wire {
         self.input(machine, Input::Frame { port, frame });
     }
 
+    /// Has a frame come to a port as from its cable, just now.
+    pub fn arrive(&mut self, machine: usize, interface: &str, frame: Vec<u8>) {
+        let port = self.machines[machine].port(interface);
+        if let Some(&cable) = self.machines[machine].cables.get(&port) {
+            self.happen(Due::Frame { cable, machine, port, frame });
+        }
+    }
+
     /// Lets time pass until `done`, at most until `limit`; whether it was done.
     pub fn run_until(&mut self, limit: Instant, mut done: impl FnMut(&Self) -> bool) -> bool {
         loop {
@@ -342,9 +379,19 @@ impl Wire {
             Due::Frame { cable, .. } if !self.cables[cable].plugged => {}
             Due::Frame { machine, port, frame, .. } => {
                 if self.machines[machine].sends_back(port, &frame) {
-                    self.transmit(machine, port, &frame);
-                } else {
-                    self.input(machine, Input::Frame { port, frame });
+                    return self.transmit(machine, port, &frame);
+                }
+                let m = &mut self.machines[machine];
+                let fate = match &mut m.forwarding {
+                    _ if m.dead => return,
+                    Some(forwarding) => forwarding.process(self.now, port, &frame),
+                    None => Fate::Punted,
+                };
+                match fate {
+                    Fate::Punted => self.input(machine, Input::Frame { port, frame }),
+                    Fate::Sent(copies) => {
+                        copies.iter().for_each(|(port, frame)| self.transmit(machine, *port, frame));
+                    }
                 }
             }
             Due::Timeout { machine, life } => {
@@ -365,6 +412,9 @@ impl Wire {
         let number = u8::try_from(machine).expect("few machines");
         let mac = MacAddr::new(2, 0, 0, number, 0, port.0.to_be_bytes()[1]);
         let ifindex = u32::from(port.0) + 1;
+        if let Some(forwarding) = &mut self.machines[machine].forwarding {
+            forwarding.link(port, up);
+        }
         self.input(machine, Input::Link { port, link: Link::Present { up, mac, ifindex, mtu: 1500 } });
     }
 
@@ -395,6 +445,9 @@ impl Wire {
                 }
                 Effect::SwitchReflective { port, on } => {
                     m.reflective.insert(port, on);
+                    if let Some(forwarding) = &mut m.forwarding {
+                        forwarding.reflect(port, on);
+                    }
                     m.core.handle(self.now, Input::ReflectiveApplied { port, on });
                 }
                 Effect::Remember(record) => {
@@ -405,9 +458,15 @@ impl Wire {
                 }
                 Effect::SwitchRelay(mode) => m.mode = mode,
                 Effect::OpenVsi { key, entry } => {
+                    if let Some(forwarding) = &mut m.forwarding {
+                        forwarding.open(key, entry.clone());
+                    }
                     m.open.insert(key, entry);
                 }
                 Effect::CloseVsi { key } => {
+                    if let Some(forwarding) = &mut m.forwarding {
+                        forwarding.close(key);
+                    }
                     m.open.remove(&key);
                 }
                 // Whoever plays says when an interface is there.

@@ -5,6 +5,7 @@
 mod crowd;
 mod dcb;
 mod kills;
+mod migrate;
 mod modes;
 mod orders;
 mod reload;

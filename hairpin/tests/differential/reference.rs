@@ -114,14 +114,15 @@ impl Reference {
             taken: None,
             taken_over: 0,
         };
-        if let Some(old) = self.vsis.iter().find(|old| old.key == key).cloned() {
-            let same = old.entry.port == entry.port && old.entry.filters == entry.filters;
-            state = Vsi { entry: entry.clone(), taken: None, ..old };
-            if !same {
-                self.close_vsi(key);
+        if let Some(old) = self.vsis.iter_mut().find(|old| old.key == key) {
+            if old.entry.port == entry.port && old.entry.filters == entry.filters {
+                old.entry = entry.clone();
+                self.listeners.opened(entry.port);
+                return self.forget();
             }
+            state = Vsi { entry: entry.clone(), taken: None, ..old.clone() };
+            self.close_vsi(key);
         }
-        self.vsis.retain(|other| other.key != key);
         self.vsis.push(state);
         self.listeners.opened(entry.port);
         self.forget();

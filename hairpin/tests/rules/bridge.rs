@@ -79,7 +79,9 @@ fn the_vsi_opened_last_has_the_address() {
     assert_eq!(lab.send(0, vm(200), vm(1), c(10)), "1:10.0", "the first stands again");
     lab.open(20, 2, &[named(vm(1), 10)]);
     lab.open(1, 1, &[named(vm(1), 10)]);
-    assert_eq!(lab.send(0, vm(200), vm(1), c(10)), "1:10.0", "opened again, so last");
+    assert_eq!(lab.send(0, vm(200), vm(1), c(10)), "2:10.0", "it was open already: nothing moves");
+    lab.open(1, 1, &[named(vm(1), 10), named(vm(3), 10)]);
+    assert_eq!(lab.send(0, vm(200), vm(1), c(10)), "1:10.0", "other filters, so opened last");
     lab.close(1);
     assert_eq!(lab.send(0, vm(200), vm(1), c(10)), "2:10.0");
     lab.close(20);

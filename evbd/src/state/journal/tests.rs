@@ -20,7 +20,7 @@ fn record(n: u8, version: u8) -> Record {
         command: Command::Associate,
         hints: vdp::Hints::default(),
     };
-    Record::Granted { port: "b0".to_owned(), held }
+    Record::Granted { port: "b0".to_owned(), held, opened: None }
 }
 
 fn open(directory: &Path) -> (Journal, Found) {
