@@ -5,8 +5,9 @@
 //! is shared by the others in proportion to their shares, in octets, and a class that has nothing to send leaves its
 //! share to those that have. Within a class the oldest frame goes first, so that no flow is reordered.
 //!
-//! When the memory of a port is full, the newest frame of the priority with most octets waiting is lost; frames of
-//! lossless priorities are lost only when nothing else waits. A frame that has waited a second is lost too, whatever its
+//! When the memory of a port is full, the newest frame of the priority with most octets waiting is lost. Frames of lossless
+//! priorities are lost only when they alone take three quarters of it: the rest is for others, or these would not get
+//! their share. A frame that has waited a second is lost too, whatever its
 //! priority: no bridge may keep one much longer [Q 6.5.6].
 //!
 //! The threads of a worker share a port's schedule: one at a time sends by it. Frames that wait are copied, at the cost of
@@ -38,7 +39,7 @@ pub struct Plan {
     /// The share of each traffic class in what strict classes leave, in per cent; `None`: the class is strict. A class
     /// with a share of 0 sends when all others have nothing to send.
     pub shares: [Option<u8>; 8],
-    /// Priorities whose frames are kept as long as there are others to lose.
+    /// Priorities whose frames are kept at the cost of others, as long as they take less than three quarters of the memory.
     pub lossless: PrioritySet,
 }
 
@@ -230,7 +231,12 @@ impl State {
         let kept = |rest| Kept { copy, rest, since: now, arrival: self.arrivals, octets };
         let room = octets + OVERHEAD;
         let mut lost = 0;
-        while self.octets + room > self.capacity() {
+        let capacity = self.capacity();
+        if self.plan.lossless.contains(copy.priority) && self.lossless_octets() + room > capacity / 4 * 3 {
+            self.count(copy.priority, |counters| counters.overflowed += 1);
+            return 1;
+        }
+        while self.octets + room > capacity {
             lost += 1;
             let Some(victim) = self.victim(copy.priority, room) else {
                 self.count(copy.priority, |counters| counters.overflowed += 1);
@@ -260,6 +266,13 @@ impl State {
             Pcp::all().zip(&self.queues).enumerate().filter(|(_, (other, _))| !lossless.contains(*other));
         let (most, (_, Queue { octets, .. })) = others.max_by_key(|(_, (_, queue))| queue.octets)?;
         (*octets > 0 && (lossless.contains(priority) || *octets > own + room)).then_some(most)
+    }
+
+    /// Octets of lossless priorities that wait.
+    fn lossless_octets(&self) -> usize {
+        let queues =
+            Pcp::all().zip(&self.queues).filter(|(priority, _)| self.plan.lossless.contains(*priority));
+        queues.map(|(_, queue)| queue.octets).sum()
     }
 
     /// Takes out the frame that goes next, if the rate lets it.

@@ -146,6 +146,16 @@ pub(super) fn station_config(net: &Net, fallback: Fallback) -> String {
     text
 }
 
+/// What the configuration of the daemon `name` begins with.
+pub(super) fn head(net: &Net, role: &str, name: &str) -> String {
+    format!(
+        "role = \"{role}\"\nname = \"lab-{name}\"\n\n[control]\nsocket = \"{socket}\"\n\n\
+         [state]\ndirectory = \"{state}\"\n",
+        socket = net.file(&format!("{name}.sock")).display(),
+        state = net.file(&format!("{name}.state")).display(),
+    )
+}
+
 /// The bridge's one profile.
 pub(super) const PROFILE: &str = "web";
 /// The VLAN it assigns.

@@ -18,7 +18,7 @@ use vdp::{Command, Hints};
 
 use super::{
     Lab,
-    daemon::{Daemon, PROFILE, VLAN},
+    daemon::{self, Daemon, PROFILE, VLAN},
     net::{
         BRIDGE, BRIDGE2, DOWNLINK, Net, STATION, STATION2, UPLINK, VM_INTERFACE, VM1, VM1_ADDRESS, VM2, VMS,
         Wire,
@@ -206,7 +206,7 @@ fn topology(two: bool) -> (Vec<&'static str>, Vec<Wire>) {
 
 fn bridge_config(net: &Net, role: &str, two: bool) -> String {
     let port = |interface: &str, keys: &str| format!("\n[[port]]\ninterface = \"{interface}\"\n{keys}\n");
-    let mut text = head(net, "bridge", role);
+    let mut text = daemon::head(net, "bridge", role);
     text += &port(DOWNLINK, "kind = \"station\"");
     if !two {
         text += &port(DOWNLINK2, "kind = \"station\"");
@@ -221,7 +221,7 @@ fn bridge_config(net: &Net, role: &str, two: bool) -> String {
 }
 
 fn station_config(net: &Net, role: &str) -> String {
-    let mut text = head(net, "station", role);
+    let mut text = daemon::head(net, "station", role);
     let _ = writeln!(text, "\n[[port]]\ninterface = \"{UPLINK}\"\nkind = \"uplink\"");
     for vm in VMS.iter().filter(|vm| vm.name == VM1) {
         let _ = write!(
@@ -235,15 +235,6 @@ fn station_config(net: &Net, role: &str) -> String {
         );
     }
     text
-}
-
-fn head(net: &Net, role: &str, name: &str) -> String {
-    format!(
-        "role = \"{role}\"\nname = \"lab-{name}\"\n\n[control]\nsocket = \"{socket}\"\n\n\
-         [state]\ndirectory = \"{state}\"\n",
-        socket = net.file(&format!("{name}.sock")).display(),
-        state = net.file(&format!("{name}.state")).display(),
-    )
 }
 
 /// Negative for what came before.

@@ -1,6 +1,7 @@
 //! `evbd lab`: a bridge, a station and two VMs in network namespaces, real daemons, real traffic.
 
 mod daemon;
+mod dcbx;
 mod migrate;
 mod net;
 mod probe;
@@ -37,7 +38,8 @@ pub struct Lab {
     /// Pings from VM 1 to VM 2.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pings: u16,
-    /// Seconds of the TCP measurement; in scenario `migrate` of the traffic during each move, at least 3 and at most 60.
+    /// Seconds of the TCP measurement; in scenario `migrate` of the traffic during each move, at least 3 and at most 60; in
+    /// `dcbx` of each of two measurements, at most 60.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=600))]
     seconds: u16,
     /// Print the report as JSON; progress goes to standard error.
@@ -61,6 +63,8 @@ pub(crate) enum Scenario {
     Refuse,
     /// A VM moves from one station to another and back while it is pinged and sends by TCP.
     Migrate,
+    /// DCBX is agreed, and two VMs share an uplink that is too slow for both.
+    Dcbx,
 }
 
 /// The station's policy in scenario `refuse`.
@@ -114,6 +118,7 @@ impl Lab {
     async fn play(&self, net: &mut Net, progress: &Progress, report: &mut Report) -> anyhow::Result<()> {
         match self.scenario {
             Scenario::Migrate => migrate::play(self, net, progress, report).await,
+            Scenario::Dcbx => dcbx::play(self, net, progress, report).await,
             Scenario::Reflect | Scenario::Refuse => scenario::play(self, net, progress, report).await,
         }
     }

@@ -2,8 +2,8 @@
 
 use std::{
     collections::HashSet,
-    io::{Read, Write},
-    net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
+    io::{ErrorKind, Read, Write},
+    net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -66,6 +66,25 @@ pub enum Probe {
         /// No faster than this.
         #[arg(long)]
         mbit_s: Option<u32>,
+    },
+    /// Count datagrams.
+    Count {
+        /// Where to listen; prints `ready` when it does.
+        listen: SocketAddrV4,
+        /// For how long after the first one; left out: until a second has passed without any.
+        #[arg(long)]
+        seconds: Option<u16>,
+    },
+    /// Send datagrams at a steady pace.
+    Flood {
+        /// Where to.
+        target: SocketAddrV4,
+        /// For how long.
+        #[arg(long)]
+        seconds: u16,
+        /// How fast.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        mbit_s: u32,
     },
     /// Send frames no sane peer would send.
     Noise {
@@ -135,6 +154,19 @@ pub(super) struct TcpResult {
     pub(super) intact: bool,
 }
 
+/// What a flood sent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct FloodResult {
+    pub(super) datagrams: u64,
+}
+
+/// What a counter saw.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct CountResult {
+    pub(super) datagrams: u64,
+    pub(super) octets: u64,
+}
+
 impl Probe {
     /// Plays the end.
     pub(crate) fn run(&self) -> anyhow::Result<()> {
@@ -147,6 +179,8 @@ impl Probe {
             Self::Source { target, seconds, mbit_s } => {
                 source(*target, Duration::from_secs(u64::from(*seconds)), *mbit_s)
             }
+            Self::Count { listen, seconds } => print(&count(*listen, *seconds)?),
+            Self::Flood { target, seconds, mbit_s } => print(&flood(*target, *seconds, *mbit_s)?),
             Self::Noise { interface, frames, seed } => print(&noise(interface, *frames, *seed)?),
         }
     }
@@ -344,11 +378,63 @@ fn source(target: SocketAddrV4, length: Duration, mbit_s: Option<u32>) -> anyhow
     Ok(())
 }
 
+fn flood(target: SocketAddrV4, seconds: u16, mbit_s: u32) -> anyhow::Result<FloodResult> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    socket.connect(target).with_context(|| format!("cannot send to {target}"))?;
+    let (start, length) = (Instant::now(), Duration::from_secs(u64::from(seconds)));
+    let mut datagrams = 0;
+    loop {
+        let passed = start.elapsed();
+        if passed >= length {
+            return Ok(FloodResult { datagrams });
+        }
+        let due = u64::try_from(passed.as_micros())? * u64::from(mbit_s) / 8 / DATAGRAM as u64;
+        while datagrams < due {
+            match socket.send(&[0x5a; DATAGRAM]) {
+                // Who counts has seen enough.
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
+                sent => {
+                    sent.with_context(|| format!("cannot send to {target}"))?;
+                }
+            }
+            datagrams += 1;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn count(listen: SocketAddrV4, seconds: Option<u16>) -> anyhow::Result<CountResult> {
+    let socket = UdpSocket::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
+    println!("ready");
+    let mut result = CountResult::default();
+    let mut buffer = [0; 2 * DATAGRAM];
+    let mut end = None;
+    socket.set_read_timeout(Some(FIRST))?;
+    while end.is_none_or(|end| Instant::now() < end) {
+        let octets = match socket.recv(&mut buffer) {
+            Ok(octets) => octets,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error.into()),
+        };
+        if result.datagrams == 0 {
+            socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+            end = seconds.map(|seconds| Instant::now() + Duration::from_secs(u64::from(seconds)));
+        }
+        result.datagrams += 1;
+        result.octets += u64::try_from(octets)?;
+    }
+    Ok(result)
+}
+
 /// What a source sends over and over.
 fn pattern() -> Vec<u8> {
     (0..BLOCK).map(|i| (i % 251).to_le_bytes()[0]).collect()
 }
 
+/// Octets of a datagram.
+const DATAGRAM: usize = 1200;
+/// How long the first one may take.
+const FIRST: Duration = Duration::from_secs(10);
 /// Octets written at once.
 const BLOCK: usize = 256 * 1024;
 

@@ -28,7 +28,7 @@ pub(super) struct Expectation {
 impl Expectation {
     pub(super) const fn of(scenario: Scenario, fallback: Fallback) -> Self {
         match (scenario, fallback) {
-            (Scenario::Reflect, _) => Self { vms_meet: true, reflected: true },
+            (Scenario::Reflect | Scenario::Dcbx, _) => Self { vms_meet: true, reflected: true },
             (Scenario::Migrate, _) | (Scenario::Refuse, Fallback::Veb) => {
                 Self { vms_meet: true, reflected: false }
             }
@@ -61,6 +61,8 @@ pub(super) struct Report {
     pub(super) wire: Option<Wire>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) migrations: Vec<Migration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) classes: Option<Classes>,
 }
 
 /// A VM's move to another station, under traffic.
@@ -83,6 +85,23 @@ pub(super) struct Migration {
     /// Pings lost in a row, and when, in ms after the interface left.
     pub(super) gaps: Vec<(u32, i64)>,
     pub(super) tcp: Tcp,
+}
+
+/// Two VMs in two traffic classes on an uplink that is too slow for both.
+#[derive(Debug, Serialize)]
+pub(super) struct Classes {
+    pub(super) uplink_mbit_s: u32,
+    /// The share of VM 2's class as agreed, and as measured at the VMs.
+    pub(super) agreed_percent: u8,
+    pub(super) percent: f64,
+    /// Of datagrams that arrived from VM 1 and from VM 2 in the same time.
+    pub(super) octets: [u64; 2],
+    /// Datagrams of the lossless priority while the other class had more than its share, and those of that lost meanwhile.
+    pub(super) lossless_sent: u64,
+    pub(super) lossless_arrived: u64,
+    pub(super) dropped_beside: u64,
+    /// As `evbd show dcbx` of the station has it.
+    pub(super) dcbx: Vec<Value>,
 }
 
 /// One step and whether it held.
@@ -162,6 +181,7 @@ impl Report {
             tcp: None,
             wire: None,
             migrations: Vec::new(),
+            classes: None,
         }
     }
 
@@ -243,6 +263,18 @@ impl fmt::Display for Report {
                 m.lost,
                 m.pings,
                 if m.tcp.intact { "intact" } else { "DAMAGED" },
+            )?;
+        }
+        if let Some(c) = &self.classes {
+            writeln!(
+                f,
+                "classes  {:.1} % of {} Mbit/s for VM 2, agreed {} %; lossless: {} of {} arrived, {} dropped beside",
+                c.percent,
+                c.uplink_mbit_s,
+                c.agreed_percent,
+                c.lossless_arrived,
+                c.lossless_sent,
+                c.dropped_beside,
             )?;
         }
         let failed: Vec<_> =

@@ -130,7 +130,7 @@ async fn negotiated(
             let words = text(seen.first().and_then(|e| e.pointer("/status/reflective_relay")), "words");
             step.done(report, words);
         }
-        Scenario::Refuse | Scenario::Migrate => {
+        Scenario::Refuse | Scenario::Migrate | Scenario::Dcbx => {
             let step = progress.step("EVB agreed, reflective relay refused");
             let refused =
                 |e: &Value| is(e, "evb") && has(e, "/status/reflective_relay/reason", "not_capable");

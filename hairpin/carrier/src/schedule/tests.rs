@@ -141,13 +141,13 @@ fn when_full_the_longest_loses_and_the_lossless_last() {
     }
     let before = queues.waiting(1);
     assert_eq!((queues.put(at(0), 1, 1000), queues.waiting(1)), (1, before));
-    // The lossless one takes the place of both, and only then loses.
-    let lost: u64 = (0..room).map(|_| queues.put(at(0), 3, 1000)).sum();
-    assert_eq!([0, 1, 3].map(|priority| queues.waiting(priority)), [0, 0, room]);
-    assert_eq!(lost, u64::try_from(room).unwrap());
-    assert_eq!((queues.put(at(0), 0, 1000), queues.put(at(0), 3, 1000), queues.waiting(3)), (1, 1, room));
-    let overflowed = queues.state.queues[3].counters.overflowed;
-    assert_eq!((overflowed, queues.state.octets), (1, room * (1000 + OVERHEAD)));
+    // The lossless one takes the place of both up to its three quarters, and only then loses.
+    let most = UNPACED / 4 * 3 / (1000 + OVERHEAD);
+    let lost: u64 = (0..most).map(|_| queues.put(at(0), 3, 1000)).sum();
+    assert_eq!((queues.waiting(3), queues.waiting(0) + queues.waiting(1)), (most, room - most));
+    assert_eq!((lost, queues.state.queues[3].counters.overflowed), (u64::try_from(most).unwrap(), 0));
+    assert_eq!((queues.put(at(0), 3, 1000), queues.waiting(3)), (1, most));
+    assert_eq!(queues.state.queues[3].counters.overflowed, 1);
 }
 
 #[test]
