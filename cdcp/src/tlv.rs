@@ -8,7 +8,7 @@ use nom::{
     IResult, Parser,
     number::complete::{be_u24, be_u32},
 };
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::error::{CdcpTlvError, ChannelError};
 
@@ -18,8 +18,8 @@ pub const OUI: [u8; 3] = [0x00, 0x80, 0xc2];
 pub const SUBTYPE: u8 = 0x0e;
 
 /// An S-channel identifier, 1..=167: the station's name of a channel, unique on its link [Q 42].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
 pub struct Scid(u8);
 
 impl Scid {
@@ -41,6 +41,20 @@ impl Scid {
     }
 }
 
+impl TryFrom<u8> for Scid {
+    type Error = &'static str;
+
+    fn try_from(value: u8) -> Result<Self, Self::Error> {
+        Self::new(value).ok_or("an S-channel is numbered 1 to 167")
+    }
+}
+
+impl From<Scid> for u8 {
+    fn from(scid: Scid) -> Self {
+        scid.0
+    }
+}
+
 impl fmt::Display for Scid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
@@ -48,7 +62,7 @@ impl fmt::Display for Scid {
 }
 
 /// The S-VLAN identifier that tags the frames of an S-channel, 1..=4094 [Q 42].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Svid(pub Vid);
 
@@ -81,6 +95,9 @@ impl fmt::Display for Svid {
 pub struct ChannelCapacity(u8);
 
 impl ChannelCapacity {
+    /// As many as a TLV has room for.
+    pub const MAX: Self = Self(Scid::MAX.0);
+
     /// The capacity `value`, unless it is 0 or larger than 167.
     #[must_use]
     pub const fn new(value: u8) -> Option<Self> {

@@ -5,14 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use ether::Instant;
-use hairpin::{EdgeMode, PortId, VsiKey};
+use ether::{Instant, Vid};
+use hairpin::{EdgeMode, PortId, SvlanComponent, VsiKey};
 use lldp::Agent;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use vdp::{Command, Hints, VsiId, bridge::BridgeConfig, station::StationConfig};
 
 use crate::{
     announce::local_info,
+    channels::{self, ChannelEnd},
     config::{BridgePortKind, Config, Dialect, RoleConfig},
     dcb,
     dispatch::dispatch,
@@ -54,13 +55,11 @@ impl Core {
     pub fn new(config: Config, seed: u64, now: Instant) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let max_ports = max_ports(&config);
-        let ports = port_list(&config)
-            .into_iter()
-            .zip(0..)
-            .map(|((interface, kind), number)| {
-                Port::new(PortId(number), interface, kind, edge(&config, kind, &mut random, now))
-            })
-            .collect();
+        let mut ports: Vec<Port> = Vec::new();
+        for ((interface, kind), number) in port_list(&config).into_iter().zip(0..) {
+            let new = new_port(&config, &ports, &mut random, now, PortId(number), interface, kind);
+            ports.push(new);
+        }
         let mut core = Self {
             config,
             ports,
@@ -77,6 +76,7 @@ impl Core {
         core.take_profiles(now);
         core.know_vms();
         for index in 0..core.ports.len() {
+            channels::equip(&mut core, now, index);
             wiring::settle(&mut core, now, index);
         }
         core
@@ -95,6 +95,8 @@ impl Core {
             }
             Input::Manager { manager, heard } => self.heard_of_manager(now, manager, heard),
             Input::Vsi { order } => order::carry_out(self, now, order),
+            // The link of an S-channel follows from that of its interface.
+            Input::Link { port, .. } if self.end(port).is_some() => {}
             Input::Link { port, link } => self.handle_link(now, port, link),
             Input::Frame { port, frame } => {
                 if let Some(port) = self.ports.get_mut(port.index()) {
@@ -150,7 +152,7 @@ impl Core {
         &self.config
     }
 
-    /// What the edge relay of a station does now; a bridge has none and is called a VEB.
+    /// What the edge relay behind a station's uplink does now; a bridge has none and is called a VEB.
     #[must_use]
     pub fn relay(&self) -> EdgeMode {
         self.ports
@@ -160,6 +162,50 @@ impl Core {
                 Side::Bridge { .. } => None,
             })
             .unwrap_or(EdgeMode::Veb)
+    }
+
+    /// The S-VLAN component behind port `uap`.
+    #[must_use]
+    pub fn component(&self, uap: PortId) -> SvlanComponent {
+        channels::component(self, uap)
+    }
+
+    /// The uplink access port of the S-channel that ends at `port`; `None` if that is an interface.
+    #[must_use]
+    pub fn uap(&self, port: PortId) -> Option<PortId> {
+        self.end(port).map(|end| end.uap)
+    }
+
+    /// The S-channel a port of a station is behind, unless that is the default one.
+    pub(crate) fn relay_of(&self, port: PortId) -> Option<PortId> {
+        let channels = self.config.station().is_some_and(|station| !station.channels.is_empty());
+        channels.then(|| self.relays().get(&port).copied()).flatten()
+    }
+
+    /// The ports of a station that are not behind the relay of its uplink, each with the S-channel it is behind.
+    pub(crate) fn relays(&self) -> BTreeMap<PortId, PortId> {
+        let vms = self.vms.values().map(|vm| (vm.port, vm.uplink));
+        let uplinks = self.ports.iter().filter(|port| port.kind == PortKind::Uplink).map(|p| (p.id, p.id));
+        vms.chain(uplinks).filter(|(_, uplink)| self.end(*uplink).is_some()).collect()
+    }
+
+    /// What the edge relay behind `uplink` does now.
+    pub(crate) fn relay_behind(&self, uplink: PortId) -> EdgeMode {
+        match self.ports.get(uplink.index()).and_then(|port| Some(&port.edge.as_ref()?.side)) {
+            Some(Side::Station { relay, .. }) => relay.mode(),
+            Some(Side::Bridge { .. }) | None => EdgeMode::Veb,
+        }
+    }
+
+    /// The ends of S-channels behind `uap`.
+    pub(crate) fn channels(&self, uap: PortId) -> Vec<channels::End> {
+        channels::ends(self, uap.index()).into_iter().filter_map(|id| channels::End::of(self, id)).collect()
+    }
+
+    /// The S-VLANs of the S-channels behind `port`; `None` where there may be none.
+    pub(crate) fn channel_svids(&self, port: PortId) -> Option<Vec<Vid>> {
+        self.ports.get(port.index())?.uap.as_ref()?;
+        Some(self.component(port).svids().collect())
     }
 
     /// Ports as (number, interface, kind), in the order of their numbers.
@@ -208,16 +254,24 @@ impl Core {
         let configured = station.vsis.iter().filter_map(|vsi| {
             let hints = old.get(&vsi.id).map_or_else(Hints::default, |vm| vm.hints);
             let port = *ports.get(vsi.interface.as_str())?;
-            Some((vsi.id, Vm { config: vsi.clone(), port, given: false, hints }))
+            let uplink = self.uplink(vsi.channel.as_deref())?;
+            Some((vsi.id, Vm { config: vsi.clone(), port, uplink, given: false, hints }))
         });
         let configured: Vms = configured.collect();
         self.vms = old.into_iter().filter(|(_, vm)| vm.given).collect();
         self.vms.extend(configured);
     }
 
-    /// The place of a station's uplink.
-    pub(crate) fn uplink(&self) -> Option<usize> {
-        self.ports.iter().position(|port| port.kind == PortKind::Uplink)
+    /// A station's uplink, or the port of its S-channel called `channel`.
+    pub(crate) fn uplink(&self, channel: Option<&str>) -> Option<PortId> {
+        let station = self.config.station()?;
+        let scid = channel.map(|channel| station.scid(channel).ok_or(())).transpose().ok()?;
+        let is = |port: &&Port| port.kind == PortKind::Uplink && port.channel.map(|end| end.scid) == scid;
+        self.ports.iter().find(is).map(|port| port.id)
+    }
+
+    fn end(&self, port: PortId) -> Option<ChannelEnd> {
+        self.ports.get(port.index())?.channel
     }
 
     fn side_mut(&mut self, port: PortId) -> Option<&mut Side> {
@@ -232,12 +286,12 @@ impl Core {
     pub(crate) fn add_port(&mut self, now: Instant, interface: String, kind: PortKind) -> Option<PortId> {
         let free = self.ports.iter().position(Port::is_free).unwrap_or(self.ports.len());
         let id = PortId(u16::try_from(free).ok().filter(|free| *free < self.max_ports)?);
-        let edge = edge(&self.config, kind, &mut self.random, now);
-        let new = Port::new(id, interface, kind, edge);
+        let new = new_port(&self.config, &self.ports, &mut self.random, now, id, interface, kind);
         match self.ports.get_mut(free) {
             Some(port) => *port = new,
             None => self.ports.push(new),
         }
+        channels::equip(self, now, free);
         Some(id)
     }
 
@@ -268,7 +322,7 @@ impl Core {
             return (0..self.ports.len()).for_each(|index| self.speak(now, index));
         };
         let chassis = chassis.mac;
-        let settings = self.config.lldp.get(&port.interface).map_or(&[][..], Vec::as_slice);
+        let settings = self.config.agents(&port.interface);
         let new = port.agents.is_empty();
         for (place, settings) in settings.iter().enumerate() {
             let local = local_info(&self.config, port, chassis, settings);
@@ -283,6 +337,7 @@ impl Core {
         port.destinations = settings.iter().map(|s| (s.config.scope, s.destination)).collect();
         if new {
             wiring::announce(port, now);
+            channels::announce(port, now);
         }
         dcb::speak(self, now, index);
     }
@@ -294,8 +349,8 @@ impl Core {
         }
         let Some(vm) = self.vms.get(id) else { return };
         let request = order::request(&vm.config, command, vm.hints);
-        let uplink = self.uplink();
-        if let Some(Side::Station { vdp, .. }) = uplink.and_then(|index| self.side_at(index))
+        let uplink = vm.uplink;
+        if let Some(Side::Station { vdp, .. }) = self.side_mut(uplink)
             && let Err(error) = vdp.command(now, request)
         {
             tracing::warn!(%id, %error, "VSI command refused");
@@ -322,7 +377,7 @@ impl Core {
         port.deadline = next;
     }
 
-    fn handle_link(&mut self, now: Instant, id: PortId, link: Link) {
+    pub(crate) fn handle_link(&mut self, now: Instant, id: PortId, link: Link) {
         let first_sequence = self.random.random();
         let Some(port) = self.ports.get_mut(id.index()) else { return };
         if port.known && port.link == link {
@@ -370,27 +425,39 @@ impl Core {
             self.follow_vm(now, id, is, absent);
         }
         self.settle(now, id);
+        let ends = channels::ends(self, id.index());
+        if !ends.is_empty() {
+            ends.into_iter().for_each(|end| channels::follow_link(self, now, end));
+            self.effects.push_back(Effect::FollowChannels(id));
+        }
     }
 
     /// A VM's interface came or went: its VSI is wanted or not, and it is announced or not.
     fn follow_vm(&mut self, now: Instant, port: PortId, up: bool, absent: bool) {
-        let Some(uplink) = self.uplink() else { return };
-        if let Some(Side::Station { herald, .. }) = self.side_at(uplink) {
-            herald.set_here(now, port, up);
+        let uplinks = self.ports.iter().enumerate().filter(|(_, port)| port.kind == PortKind::Uplink);
+        let uplinks: Vec<usize> = uplinks.map(|(index, _)| index).collect();
+        for uplink in &uplinks {
+            if let Some(Side::Station { herald, .. }) = self.side_at(*uplink) {
+                herald.set_here(now, port, up);
+            }
         }
         let command = if absent { Command::DeAssociate } else { Command::Associate };
         let follows = |vm: &&Vm| vm.port == port && vm.config.automatic;
         if let Some(id) = self.vms.values().find(follows).map(|vm| vm.config.id) {
             self.command(now, &id, command);
         }
-        wiring::settle(self, now, uplink);
+        for uplink in uplinks {
+            wiring::settle(self, now, uplink);
+        }
     }
 }
 
 /// How many ports there may be while a daemon of this configuration runs.
 pub(crate) fn max_ports(config: &Config) -> u16 {
     let named = u16::try_from(port_list(config).len()).unwrap_or(u16::MAX);
-    named.saturating_add(config.relay.spare_ports)
+    let pools = config.bridge().map_or(&[][..], |bridge| bridge.ports.as_slice());
+    let channels = pools.iter().filter_map(|port| port.svids).map(|svids| u16::from(svids.capacity.get()));
+    channels.fold(named.saturating_add(config.relay.spare_ports), u16::saturating_add)
 }
 
 /// The ports a configuration names: protocol ports first, so that the chassis is named after one.
@@ -398,7 +465,9 @@ pub(crate) fn port_list(config: &Config) -> Vec<(String, PortKind)> {
     match &config.role {
         RoleConfig::Station(station) => {
             let vms = station.vsis.iter().map(|vsi| (vsi.interface.clone(), PortKind::Vm));
-            std::iter::once((station.uplink.clone(), PortKind::Uplink)).chain(vms).collect()
+            let channels = station.channels.iter().map(|c| channels::name(&station.uplink, c.scid));
+            let uplinks = std::iter::once(station.uplink.clone()).chain(channels);
+            uplinks.map(|name| (name, PortKind::Uplink)).chain(vms).collect()
         }
         RoleConfig::Bridge(bridge) => bridge
             .ports
@@ -414,18 +483,42 @@ pub(crate) fn port_list(config: &Config) -> Vec<(String, PortKind)> {
     }
 }
 
-fn edge(config: &Config, kind: PortKind, random: &mut StdRng, now: Instant) -> Option<Edge> {
+/// A port with its engines. Of an S-channel, its uplink access port is among `ports`.
+fn new_port(
+    config: &Config,
+    ports: &[Port],
+    random: &mut StdRng,
+    now: Instant,
+    id: PortId,
+    name: String,
+    kind: PortKind,
+) -> Port {
+    let (interface, scid) = channels::parts(&name);
+    let uap = ports.iter().find(|port| port.interface == interface).map(|port| port.id);
+    let channel = uap.zip(scid).map(|(uap, scid)| ChannelEnd { uap, scid, svid: None });
+    let edge = edge(config, kind, scid, random, now);
+    Port::new(id, name, kind, edge, channel)
+}
+
+fn edge(
+    config: &Config,
+    kind: PortKind,
+    scid: Option<cdcp::Scid>,
+    random: &mut StdRng,
+    now: Instant,
+) -> Option<Edge> {
     let Config { proposal, max_vsis, .. } = *config;
     let side = match (&config.role, kind) {
         (RoleConfig::Station(station), PortKind::Uplink) => {
             let mut evb = vdp::evb::Station::new(config.evb_station());
-            evb.set_reflective_request(station.mode.wants_reflection());
+            let edge = station.edge(scid);
+            evb.set_reflective_request(edge.mode.wants_reflection());
             let mut herald = Herald::default();
             herald.set_speaking(station.announce);
             Side::Station {
                 evb,
                 vdp: vdp::Station::new(StationConfig { max_vsis, ..StationConfig::default() }, proposal),
-                relay: Box::new(EdgeRelay::new(station, random.random())),
+                relay: Box::new(EdgeRelay::new(&edge, random.random())),
                 herald,
             }
         }

@@ -17,7 +17,7 @@ use serde::Serialize;
 use vdp::evb::{ReflectiveRelay, RelayState};
 
 use crate::{
-    config::{Fallback, StationConfig, StationMode},
+    config::{EdgeConfig, Fallback, StationMode},
     probe::{Probe, Proof, Source, Stats},
 };
 
@@ -79,7 +79,7 @@ struct ProbeView {
 
 impl EdgeRelay {
     /// Nothing heard yet, no gate open. `seed` makes the probes unpredictable.
-    pub(crate) fn new(config: &StationConfig, seed: u64) -> Self {
+    pub(crate) fn new(config: &EdgeConfig, seed: u64) -> Self {
         Self {
             wanted: config.mode,
             fallback: config.fallback,
@@ -94,12 +94,12 @@ impl EdgeRelay {
     }
 
     /// What the relay of a station is before anything was heard.
-    pub(crate) fn initial(config: &StationConfig) -> EdgeMode {
+    pub(crate) fn initial(config: &EdgeConfig) -> EdgeMode {
         decide(config.mode, config.fallback, None, false, Proof::Idle, false).mode
     }
 
     /// Another mode, fallback or time between probes; what is known of the bridge and of VSIs stays.
-    pub(crate) fn reconfigure(&mut self, now: Instant, config: &StationConfig) {
+    pub(crate) fn reconfigure(&mut self, now: Instant, config: &EdgeConfig) {
         self.wanted = config.mode;
         self.fallback = config.fallback;
         self.probe.set_interval(now, config.probe_interval);

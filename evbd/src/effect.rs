@@ -26,8 +26,13 @@ pub enum Effect {
         /// The state wanted.
         on: bool,
     },
-    /// Switch the edge relay of a station.
-    SwitchRelay(EdgeMode),
+    /// Switch an edge relay of a station.
+    SwitchRelay {
+        /// The uplink or S-channel it is behind.
+        port: PortId,
+        /// What it is to be.
+        mode: EdgeMode,
+    },
     /// Open the gate of a VSI in the relay, or replace what it may send.
     OpenVsi {
         /// The VSI's row.
@@ -44,6 +49,8 @@ pub enum Effect {
     FollowPorts,
     /// [`crate::Core::ports`] has this port anew, has another interface there, or has it no more.
     FollowPort(PortId),
+    /// The S-channels behind this port are others, or have other SVIDs: [`crate::Core::component`] says which.
+    FollowChannels(PortId),
     /// Keep this in the place of what is kept under its key, before anything that follows is sent: it must survive a
     /// restart and come back in [`crate::Input::Resume`].
     Remember(Record),

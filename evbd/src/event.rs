@@ -65,8 +65,51 @@ pub enum Event {
         /// What becomes of the VSIs.
         policy: OnPeerLoss,
     },
-    /// The station's edge relay was switched, or is held by policy, or is held no longer.
+    /// Configuration of S-channels runs, or does not.
+    Cdcp {
+        /// Interface.
+        port: String,
+        /// Whether it runs, and why not.
+        #[serde(flatten)]
+        state: cdcp::State,
+        /// The same in words.
+        words: String,
+    },
+    /// An S-channel is there, or has another SVID.
+    ChannelUp {
+        /// Interface.
+        port: String,
+        /// What the configuration calls it.
+        channel: Option<String>,
+        /// What the station calls it.
+        scid: cdcp::Scid,
+        /// What tags its frames.
+        svid: cdcp::Svid,
+    },
+    /// An S-channel is gone, and its VSIs with it.
+    ChannelDown {
+        /// Interface.
+        port: String,
+        /// What the configuration calls it.
+        channel: Option<String>,
+        /// What the station calls it.
+        scid: cdcp::Scid,
+    },
+    /// Frames as long as those of the relay's other side do not fit with their tags.
+    ChannelMtu {
+        /// The end of the S-channel.
+        port: String,
+        /// The MTU of its interface.
+        mtu: u32,
+        /// What it should be at least.
+        needed: u32,
+        /// What helps.
+        remedy: String,
+    },
+    /// An edge relay of the station was switched, or is held by policy, or is held no longer.
     Relay {
+        /// The uplink or S-channel it is behind.
+        port: String,
         /// What it is now.
         mode: EdgeMode,
         /// Whether it stays a VEPA by policy although nothing is known to come back.
@@ -232,6 +275,10 @@ impl Event {
             Self::EvbNotPointToPoint { .. } => "evb_not_point_to_point",
             Self::EvbPointToPoint { .. } => "evb_point_to_point",
             Self::EvbPeerLost { .. } => "evb_peer_lost",
+            Self::Cdcp { .. } => "cdcp",
+            Self::ChannelUp { .. } => "channel_up",
+            Self::ChannelDown { .. } => "channel_down",
+            Self::ChannelMtu { .. } => "channel_mtu",
             Self::Probe { .. } => "probe",
             Self::Relay { .. } => "relay",
             Self::Reflective { .. } => "reflective",

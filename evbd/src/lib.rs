@@ -5,6 +5,7 @@
 
 mod announce;
 pub mod api;
+mod channels;
 pub mod cli;
 pub mod config;
 mod core;

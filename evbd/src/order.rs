@@ -74,6 +74,10 @@ pub(crate) enum OrderError {
     Passthru(String),
     #[error(transparent)]
     Command(#[from] CommandError),
+    #[error("there is no S-channel {0}; `channels` of the uplink names those there are")]
+    NoChannel(String),
+    #[error("VSI {0} is behind another S-channel: de-associate it there first")]
+    Channel(String),
     #[error("the daemon is about to end, and de-associates every VSI")]
     Leaving,
     #[error(
@@ -90,6 +94,8 @@ pub(crate) struct Vm {
     pub(crate) config: VsiConfig,
     /// The port of its interface.
     pub(crate) port: PortId,
+    /// The uplink or S-channel its VDP goes by.
+    pub(crate) uplink: PortId,
     /// Given at run time, and not by the configuration.
     pub(crate) given: bool,
     /// What was said of a migration with the last order.
@@ -126,7 +132,6 @@ fn command_station(core: &mut Core, now: Instant, order: VsiOrder) -> Result<(Vs
     if leave::is_leaving(core) {
         return Err(OrderError::Leaving);
     }
-    let uplink = core.uplink().ok_or(OrderError::NoUplink)?;
     let (config, given) = match order.vsi {
         Which::Given(config) => {
             may_be_given(core, &config)?;
@@ -139,20 +144,34 @@ fn command_station(core: &mut Core, now: Instant, order: VsiOrder) -> Result<(Vs
     };
     let id = config.id;
     let hints = order.hints;
-    let Some(Side::Station { vdp, .. }) = core.side_at(uplink) else { return Err(OrderError::Bridge) };
+    let uplink = uplink(core, &config)?;
+    let Some(Side::Station { vdp, .. }) = core.side_at(uplink.index()) else {
+        return Err(OrderError::Bridge);
+    };
     vdp.command(now, request(&config, order.command, hints))?;
     let port = take_port(core, now, &config)?;
     let hints = if order.command == Command::DeAssociate { Hints::default() } else { hints };
-    core.vms.insert(id, Vm { config, port, given, hints });
-    Ok((id, uplink))
+    core.vms.insert(id, Vm { config, port, uplink, given, hints });
+    Ok((id, uplink.index()))
 }
 
 /// Knows a VSI that was given at run time before a restart.
 pub(crate) fn give(core: &mut Core, now: Instant, config: VsiConfig, hints: Hints) -> Result<(), OrderError> {
     may_be_given(core, &config)?;
+    let uplink = uplink(core, &config)?;
     let port = take_port(core, now, &config)?;
-    core.vms.insert(config.id, Vm { config, port, given: true, hints });
+    core.vms.insert(config.id, Vm { config, port, uplink, given: true, hints });
     Ok(())
+}
+
+/// The uplink or S-channel of the VSI, which one that is known keeps.
+fn uplink(core: &Core, config: &VsiConfig) -> Result<PortId, OrderError> {
+    if let Some(vm) = core.vms.get(&config.id).filter(|vm| vm.config.channel != config.channel) {
+        return Err(OrderError::Channel(vm.config.name.clone()));
+    }
+    let channel = config.channel.as_deref();
+    core.uplink(channel)
+        .ok_or_else(|| channel.map_or(OrderError::NoUplink, |name| OrderError::NoChannel(name.to_owned())))
 }
 
 /// The port of the VSI's interface, made if need be. A VSI that moves to another shuts its gate and leaves the old one.
@@ -225,12 +244,14 @@ fn may_be_given(core: &Core, config: &VsiConfig) -> Result<(), OrderError> {
     if core.ports.iter().any(|port| port.kind != PortKind::Vm && port.interface == config.interface) {
         return Err(OrderError::Port(config.interface.clone()));
     }
-    let passthru = core.config.station().is_some_and(|station| station.mode.has_one_vsi());
+    let scid = |station: &config::StationConfig| station.scid(config.channel.as_deref()?);
+    let alone = |station: &config::StationConfig| station.edge(scid(station)).mode.has_one_vsi();
+    let passthru = core.config.station().is_some_and(alone);
     let has_port = core.vms.get(&config.id).is_some_and(|vm| vm.config.interface == config.interface);
     if !has_port && !core.has_room() {
         return Err(full(core));
     }
-    match others().next() {
+    match others().find(|vm| vm.config.channel == config.channel) {
         Some(vm) if passthru => Err(OrderError::Passthru(vm.config.name.clone())),
         _ => Ok(()),
     }

@@ -6,6 +6,7 @@ use lldp::{Agent, Scope};
 use serde::Serialize;
 
 use crate::{
+    channels::{ChannelEnd, Uap},
     dcb::Dcb,
     edge::EdgeRelay,
     herald::Herald,
@@ -17,11 +18,11 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PortKind {
-    /// A station's way to its bridge: the URP.
+    /// A station's way to its bridge, the URP: its uplink, or an S-channel of it.
     Uplink,
     /// A VM's interface on a station: a DRP. No protocol is spoken to a VM.
     Vm,
-    /// A bridge's port towards a station: the SBP.
+    /// A bridge's port towards a station, the SBP, or an S-channel of it.
     Station,
     /// A bridge's port towards a LAN.
     Lan,
@@ -48,6 +49,10 @@ pub(crate) struct Port {
     /// Where each agent's LLDPDUs go.
     pub(crate) destinations: Vec<(Scope, MacAddr)>,
     pub(crate) edge: Option<Edge>,
+    /// The S-channel it is the end of, unless it is an interface itself.
+    pub(crate) channel: Option<ChannelEnd>,
+    /// CDCP, if there may be S-channels.
+    pub(crate) uap: Option<Box<Uap>>,
     /// DCBX, once the interface was seen, if it is on.
     pub(crate) dcb: Option<Box<Dcb>>,
     pub(crate) ignored: Ignored,
@@ -87,7 +92,7 @@ pub(crate) enum Side {
 pub(crate) struct Ignored {
     /// No Ethernet frame, or a tag with VID 4095.
     pub malformed: u64,
-    /// Tagged: they belong to an S-channel, and none is configured.
+    /// Tagged with a VLAN: no control frame is.
     pub tagged: u64,
     /// To an address no agent of the port listens to.
     pub other_destination: u64,
@@ -105,7 +110,13 @@ pub(crate) struct Ignored {
 
 impl Port {
     /// A port whose interface nothing is known of yet.
-    pub(crate) fn new(id: PortId, interface: String, kind: PortKind, edge: Option<Edge>) -> Self {
+    pub(crate) fn new(
+        id: PortId,
+        interface: String,
+        kind: PortKind,
+        edge: Option<Edge>,
+        channel: Option<ChannelEnd>,
+    ) -> Self {
         Self {
             id,
             interface,
@@ -115,6 +126,8 @@ impl Port {
             agents: Vec::new(),
             destinations: Vec::new(),
             edge,
+            channel,
+            uap: None,
             dcb: None,
             ignored: Ignored::default(),
             deadline: None,
@@ -123,7 +136,8 @@ impl Port {
 
     /// The configuration has it no more: only its number stays, for another port.
     pub(crate) fn free(&mut self) {
-        *self = Self { deadline: self.deadline, ..Self::new(self.id, String::new(), PortKind::Vm, None) };
+        *self =
+            Self { deadline: self.deadline, ..Self::new(self.id, String::new(), PortKind::Vm, None, None) };
     }
 
     /// Whether this is but a number.
@@ -175,12 +189,16 @@ impl Port {
             };
             earliest(earliest(side, edge.ecp.poll_timeout()), edge.presumed)
         });
-        earliest(lldp, edge)
+        let cdcp = self.uap.as_ref().and_then(|uap| uap.engine.poll_timeout());
+        earliest(earliest(lldp, edge), cdcp)
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         for agent in &mut self.agents {
             agent.handle_timeout(now);
+        }
+        if let Some(uap) = &mut self.uap {
+            uap.engine.handle_timeout(now);
         }
         if let Some(edge) = &mut self.edge {
             edge.ecp.handle_timeout(now);

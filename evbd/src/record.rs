@@ -181,12 +181,13 @@ pub(crate) fn effect_row(effect: &Effect) -> Value {
         Effect::SwitchReflective { port, on } => {
             json!({ "effect": "switch_reflective", "port": port, "on": on })
         }
-        Effect::SwitchRelay(mode) => json!({ "effect": "switch_relay", "mode": mode }),
+        Effect::SwitchRelay { port, mode } => json!({ "effect": "switch_relay", "port": port, "mode": mode }),
         Effect::OpenVsi { key, entry } => json!({ "effect": "open_vsi", "key": key, "entry": entry }),
         Effect::CloseVsi { key } => json!({ "effect": "close_vsi", "key": key }),
         Effect::ApplyDcb { port, settings, target } => {
             json!({ "effect": "apply_dcb", "port": port, "settings": settings, "target": target })
         }
+        Effect::FollowChannels(port) => json!({ "effect": "follow_channels", "port": port }),
         Effect::FollowPorts => json!({ "effect": "follow_ports" }),
         Effect::FollowPort(port) => json!({ "effect": "follow_port", "port": port }),
         Effect::Remember(record) => json!({ "effect": "remember", "record": record }),

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use vdp::{Command, Timing, VsiId, bridge, station, station::VsiRequest};
 
 use crate::{
+    channels,
     config::VsiConfig,
     core::Core,
     effect::Effect,
@@ -26,7 +27,7 @@ use crate::{
     wiring,
 };
 
-/// One thing that must survive a restart. `port` is an interface name.
+/// One thing that must survive a restart. `port` is the name of a port: an interface, or one and an S-channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "record")]
 pub enum Record {
@@ -49,6 +50,13 @@ pub enum Record {
         /// Where it was given at run time: what is not in the configuration.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         given: Option<VsiConfig>,
+    },
+    /// An S-channel of a bridge.
+    Channel {
+        /// The port it ends at: the interface and, after a slash, its SCID.
+        port: String,
+        /// What tags its frames.
+        svid: cdcp::Svid,
     },
     /// What LLDP calls this host.
     Chassis {
@@ -113,6 +121,7 @@ impl Record {
             Self::Granted { port, .. }
             | Self::Wanted { port, .. }
             | Self::Agreed { port, .. }
+            | Self::Channel { port, .. }
             | Self::Chassis { port, .. } => port,
         }
     }
@@ -124,6 +133,7 @@ impl Record {
             Self::Granted { held, .. } => Some(held.id),
             Self::Wanted { held, .. } => Some(held.request.id),
             Self::Agreed { .. } => None,
+            Self::Channel { port, .. } => return channels::record_key(port),
             // There is one, and no interface has a name with a blank.
             Self::Chassis { .. } => return RecordKey { port: "the chassis".to_owned(), vsi: None },
         };
@@ -146,13 +156,24 @@ impl fmt::Display for RecordKey {
 /// is seen.
 pub(crate) fn resume(core: &mut Core, now: Instant, mut records: Vec<Record>) {
     let (mut vsis, mut agreements) = (Vec::new(), Vec::new());
+    // First, for the others may be of their ports.
+    let known = records.iter().filter_map(|record| match record {
+        Record::Channel { port, svid } => Some((port.clone(), *svid)),
+        _ => None,
+    });
+    channels::resume(core, now, known.collect());
     records.sort_by_key(|record| match record {
         Record::Granted { opened, .. } => *opened,
-        Record::Wanted { .. } | Record::Chassis { .. } | Record::Agreed { .. } => None,
+        Record::Wanted { .. } | Record::Channel { .. } | Record::Chassis { .. } | Record::Agreed { .. } => {
+            None
+        }
     });
     for record in records {
         if let Record::Chassis { port, mac } = record {
             core.chassis = Some(Chassis { interface: port, mac, remembered: true });
+            continue;
+        }
+        if let Record::Channel { .. } = record {
             continue;
         }
         let key = record.key();
@@ -209,7 +230,9 @@ pub(crate) fn records(core: &Core) -> Vec<Record> {
 
 fn of_port(core: &Core, port: &Port) -> Vec<Record> {
     let Some(edge) = &port.edge else { return Vec::new() };
+    let channel = port.channel.and_then(|end| end.svid).filter(|_| core.config.bridge().is_some());
     let (id, port) = (port.id, &port.interface);
+    let channel = channel.map(|svid| Record::Channel { port: port.clone(), svid });
     let agreed = edge.agreed.map(|agreed| Record::Agreed { port: port.clone(), agreed });
     let vsis: Vec<Record> = match &edge.side {
         Side::Bridge { vdp, .. } => {
@@ -220,7 +243,7 @@ fn of_port(core: &Core, port: &Port) -> Vec<Record> {
         }
         Side::Station { vdp, .. } => vdp.held().map(|held| wanted(core, port.clone(), held)).collect(),
     };
-    vsis.into_iter().chain(agreed).collect()
+    channel.into_iter().chain(vsis).chain(agreed).collect()
 }
 
 /// The record of a VSI of a station.
@@ -231,7 +254,8 @@ pub(crate) fn wanted(core: &Core, port: String, held: station::Held) -> Record {
 
 /// Whether a resumed VSI has a place in the configuration as it is now; else it ends.
 fn still_wanted(core: &mut Core, now: Instant, index: usize, id: &VsiId) {
-    let vm = core.vms.get(id).map(|vm| vm.config.clone());
+    let here = core.vms.get(id).filter(|vm| vm.uplink.index() == index);
+    let vm = here.map(|vm| vm.config.clone());
     match core.side_at(index) {
         Some(Side::Bridge { vdp, .. }) => vdp.requery(now, id),
         Some(Side::Station { vdp, .. }) => {

@@ -13,6 +13,7 @@ use vdp::VsiId;
 
 use crate::{
     api::Table,
+    channels,
     config::VsiConfig,
     core::Core,
     dcb,
@@ -20,7 +21,7 @@ use crate::{
     describe::{describe, remainder},
     dialect::{DRAFT_EVB_TLV, EVB_TLV},
     port::{Port, Side},
-    run::{Carried, ClassRow, ControlSockets, Dataplane, HearingRow},
+    run::{Carried, ClassRow, ControlSockets, HearingRow, Planes},
 };
 
 pub(crate) use self::{trace::trace, why::why};
@@ -29,30 +30,31 @@ pub(crate) use self::{trace::trace, why::why};
 pub(crate) fn rows(
     table: Table,
     core: &Core,
-    dataplane: &Dataplane,
+    planes: &Planes,
     sockets: &ControlSockets,
     now: Instant,
 ) -> Vec<Value> {
     match table {
         Table::Neighbors => core.ports.iter().flat_map(|port| neighbors(port, now)).map(row).collect(),
         Table::Evb => core.ports.iter().filter_map(|port| evb(core, port)).map(row).collect(),
+        Table::Channels => core.ports.iter().flat_map(|port| channels::rows(core, port)).collect(),
         Table::Vsi => core.ports.iter().flat_map(|port| vsis(core, port, now)).collect(),
         Table::Ports => {
-            let mut stats = dataplane.carrier_stats();
+            let mut stats = planes.carrier_stats();
             let hearing = |port: &Port| sockets.hearing(port.id);
             let ports = core.ports.iter().filter(|port| !port.is_free());
-            ports.map(|port| row(port_row(port, dataplane, hearing(port), stats.remove(&port.id)))).collect()
+            ports.map(|port| row(port_row(port, planes, hearing(port), stats.remove(&port.id)))).collect()
         }
         Table::Dcbx => {
-            let rows = |port| dcb::rows(port, dataplane.classes(port.id).1);
+            let rows = |port| dcb::rows(port, planes.classes(port.id).1);
             core.ports.iter().flat_map(rows).collect()
         }
-        Table::Fdb => fdb(core, dataplane),
+        Table::Fdb => fdb(core, planes),
         Table::Profiles => profiles::profiles(core),
         Table::Managers => profiles::managers(core),
-        Table::Drops => drops::drops(core, dataplane),
-        Table::Rates => drops::moved(core, dataplane),
-        Table::Captures => dataplane.captures().map(row).collect(),
+        Table::Drops => drops::drops(core, planes),
+        Table::Rates => drops::moved(core, planes),
+        Table::Captures => planes.captures().map(row).collect(),
     }
 }
 
@@ -212,7 +214,8 @@ fn vsis(core: &Core, port: &Port, now: Instant) -> Vec<Value> {
     let gate = |at: PortId, id: VsiId| if core.keys.contains_key(&(at, id)) { "open" } else { "shut" };
     match &edge.side {
         Side::Station { vdp, .. } => {
-            let idle = core.vms.values().filter(|vm| vdp.vsi(&vm.config.id).is_none());
+            let here = core.vms.values().filter(|vm| vm.uplink == port.id);
+            let idle = here.filter(|vm| vdp.vsi(&vm.config.id).is_none());
             let idle = idle.map(|vm| row(known(core, port, &vm.config.id, None, Idle::new(&vm.config))));
             let live = vdp.vsis().map(|machine| {
                 let due = in_ms(machine.next_timer);
@@ -313,7 +316,7 @@ struct AgentRow {
 
 fn port_row(
     port: &Port,
-    dataplane: &Dataplane,
+    planes: &Planes,
     hearing: HearingRow,
     carrier_stats: Option<carrier::PortStats>,
 ) -> PortRow {
@@ -323,14 +326,14 @@ fn port_row(
             LinkRow { link: if *up { "up" } else { "down" }, mac: Some(mac.to_string()), mtu: Some(*mtu) }
         }
     };
-    let (rate, classes) = dataplane.classes(port.id);
+    let (rate, classes) = planes.classes(port.id);
     PortRow {
         port: port.interface.clone(),
         kind: port.kind,
         link,
-        carried: dataplane.carried(port.id),
-        fault: dataplane.fault(port.id),
-        counters: dataplane.counters(port.id),
+        carried: planes.carried(port.id),
+        fault: planes.fault(port.id),
+        counters: planes.counters(port.id),
         hearing,
         carrier_stats,
         rate,
@@ -354,8 +357,8 @@ struct FdbRow {
     age_s: u32,
 }
 
-fn fdb(core: &Core, dataplane: &Dataplane) -> Vec<Value> {
-    dataplane.fdb().into_iter().map(|entry| fdb_row(core, entry)).collect()
+fn fdb(core: &Core, planes: &Planes) -> Vec<Value> {
+    planes.fdb().into_iter().map(|entry| fdb_row(core, entry)).collect()
 }
 
 fn fdb_row(core: &Core, entry: hairpin::FdbEntry) -> Value {

@@ -9,6 +9,8 @@
 //!   vdp (bridge) ─ query ─▶ VSI type database ─ answer ─▶ vdp ─ install/remove ─▶ data path
 //!   LLDP neighbour ─ DCBX TLVs ─▶ dcbx ─ own DCBX TLVs ─▶ LLDP
 //!                                 dcbx ─ what is operational ─▶ device, or data path
+//!   LLDP neighbour ─ CDCP TLV ─▶ cdcp ─ own CDCP TLV ─▶ LLDP
+//!                                cdcp ─ channel there/gone ─▶ the channel's port, with an EVB link of its own
 //!   vdp (station) ─ associated/gone ─▶ gate of the VM's port, edge relay, herald ─ announcements ─▶ wire
 //! ```
 
@@ -27,6 +29,7 @@ use vdp::{
 };
 
 use crate::{
+    channels,
     config::OnPeerLoss,
     core::Core,
     dcb, dialect, edge,
@@ -46,7 +49,7 @@ pub(crate) fn settle(core: &mut Core, now: Instant, index: usize) {
 
 /// Passes one output on; false when there was none.
 fn step(core: &mut Core, now: Instant, index: usize) -> bool {
-    if dcb::step(core, now, index) {
+    if dcb::step(core, now, index) || channels::step(core, now, index) {
         return true;
     }
     let Some(port) = core.ports.get_mut(index) else { return false };
@@ -105,10 +108,10 @@ fn from_lldp(core: &mut Core, now: Instant, index: usize, scope: Scope, output: 
                 .find(|agent| agent.config().scope == scope)
                 .and_then(|agent| agent.neighbor(subject(&what)?))
                 .and_then(|neighbor| neighbor.info.system_name.as_ref().map(ToString::to_string));
-            if scope == Scope::NearestBridge {
-                dcb::neighbors(port);
-            } else if scope == Scope::NearestCustomer {
-                customer_neighbors(core, now, index);
+            match scope {
+                Scope::NearestBridge => dcb::neighbors(port),
+                Scope::NearestNonTpmr => channels::neighbors(core, now, index),
+                Scope::NearestCustomer => customer_neighbors(core, now, index),
             }
             core.tell(Event::Neighbor { port: interface, scope, system_name, what });
         }
@@ -257,8 +260,9 @@ fn from_edge_relay(core: &mut Core, index: usize, output: edge::Output) {
             core.effects.push_back(Effect::Transmit { port, frame });
         }
         edge::Output::Decided(edge::Decision { mode, held, because }) => {
-            core.effects.push_back(Effect::SwitchRelay(mode));
-            core.tell(Event::Relay { mode, held, because });
+            let (id, port) = (port.id, port.interface.clone());
+            core.effects.push_back(Effect::SwitchRelay { port: id, mode });
+            core.tell(Event::Relay { port, mode, held, because });
         }
         edge::Output::Proof { proof, round_trip_us } => {
             let port = port.interface.clone();
@@ -306,7 +310,9 @@ fn from_station(core: &mut Core, now: Instant, index: usize, output: station::Ou
         station::Output::Event(event) => event,
     };
     let id = *subject_of(&event);
-    let vm = core.vms.get(&id).map(|vm| (vm.port, vm.config.name.clone()));
+    // One that has moved to another S-channel is no concern of this one.
+    let here = core.vms.get(&id).filter(|vm| vm.uplink.index() == index);
+    let vm = here.map(|vm| (vm.port, vm.config.name.clone()));
     if let Some((port, _)) = &vm {
         match &event {
             StationEvent::Associated { filter, .. } => {
@@ -327,8 +333,8 @@ fn from_station(core: &mut Core, now: Instant, index: usize, output: station::Ou
     }
     let port = core.ports.get(index).map_or_else(String::new, |p| p.interface.clone());
     let gone = matches!(event, StationEvent::Gone { .. });
-    core.tell(Event::StationVsi { port, vsi: vm.map(|(_, name)| name), what: event });
-    if gone {
+    core.tell(Event::StationVsi { port, vsi: vm.as_ref().map(|(_, name)| name.clone()), what: event });
+    if gone && vm.is_some() {
         forget_given(core, index, &id);
     }
 }
@@ -483,9 +489,9 @@ pub(crate) fn shut_vsi(core: &mut Core, now: Instant, id: &VsiId) {
 
 /// Shuts the gate of a station's VSI at `port`; the edge relay and the herald are told.
 fn shut_gate(core: &mut Core, now: Instant, port: PortId, id: &VsiId) {
+    let uplink = core.vms.get(id).map(|vm| vm.uplink);
     let Some(key) = shut(core, port, id) else { return };
-    let uplink = core.uplink();
-    if let Some(Side::Station { relay, herald, .. }) = uplink.and_then(|index| core.side_at(index)) {
+    if let Some(Side::Station { relay, herald, .. }) = uplink.and_then(|port| core.side_at(port.index())) {
         relay.shut(now, key);
         herald.shut(key);
     }

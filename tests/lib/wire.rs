@@ -18,10 +18,13 @@ use evbd::{
     Config, Core, DeviceReport, DeviceState, Effect, Event, Input, Link, PortId, Record, RecordKey, Target,
     VsiOrder,
 };
-use hairpin::{EdgeMode, VsiEntry, VsiKey};
+use hairpin::{EdgeMode, VsiEntry, VsiKey, svlan};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use forwarding::{Fate, Forwarding};
+
+/// The EtherType of frames between ports whose data path is played here: local experimental 2.
+pub const DATA: EtherType = EtherType(0x88b6);
 
 /// How a cable treats frames.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +56,12 @@ pub struct Machine {
     pub applied: BTreeMap<PortId, dcbx::Settings>,
     /// What the edge relay does.
     pub mode: EdgeMode,
+    /// What each edge relay was told to do, by its uplink or S-channel.
+    pub modes: BTreeMap<PortId, EdgeMode>,
+    /// Frames of [`DATA`] that arrived, each with the port it was for.
+    pub received: Vec<(String, Vec<u8>)>,
+    /// Frames of S-VLANs that belong to no channel.
+    pub unknown: u64,
     /// Sends no probe back, whatever it says.
     pub liar: bool,
     /// Every frame it sent in a VLAN, with its time: probes and announcements.
@@ -132,6 +141,9 @@ impl Wire {
             forwarding: None,
             applied: BTreeMap::new(),
             mode,
+            modes: BTreeMap::new(),
+            received: Vec::new(),
+            unknown: 0,
             liar: false,
             sent: Vec::new(),
             journal: BTreeMap::new(),
@@ -337,6 +349,17 @@ impl Wire {
         }
     }
 
+    /// Sends a frame of [`DATA`] by the data path of a port; false if there is none, or it has no S-VLAN.
+    pub fn send(&mut self, machine: usize, interface: &str, frame: &[u8]) -> bool {
+        let m = &self.machines[machine];
+        let found = m.core.ports().find(|(_, name, _)| *name == interface).map(|(port, _, _)| port);
+        let Some(port) = found.filter(|port| !m.dead && m.through_svlan(*port, frame).is_some()) else {
+            return false;
+        };
+        self.transmit(machine, port, frame);
+        true
+    }
+
     /// Lets time pass until `done`, at most until `limit`; whether it was done.
     pub fn run_until(&mut self, limit: Instant, mut done: impl FnMut(&Self) -> bool) -> bool {
         loop {
@@ -378,6 +401,15 @@ impl Wire {
         match thing {
             Due::Frame { cable, .. } if !self.cables[cable].plugged => {}
             Due::Frame { machine, port, frame, .. } => {
+                let m = &mut self.machines[machine];
+                let Some((port, frame)) = m.by_svlan(port, frame) else {
+                    m.unknown += 1;
+                    return;
+                };
+                if FrameView::parse(&frame).is_ok_and(|view| view.ethertype == DATA) {
+                    let name = m.name(port);
+                    return m.received.push((name, frame));
+                }
                 if self.machines[machine].sends_back(port, &frame) {
                     return self.transmit(machine, port, &frame);
                 }
@@ -456,7 +488,12 @@ impl Wire {
                 Effect::Forget(key) => {
                     m.journal.remove(&key);
                 }
-                Effect::SwitchRelay(mode) => m.mode = mode,
+                Effect::SwitchRelay { port, mode } => {
+                    if m.core.uap(port).is_none() {
+                        m.mode = mode;
+                    }
+                    m.modes.insert(port, mode);
+                }
                 Effect::OpenVsi { key, entry } => {
                     if let Some(forwarding) = &mut m.forwarding {
                         forwarding.open(key, entry.clone());
@@ -470,7 +507,10 @@ impl Wire {
                     m.open.remove(&key);
                 }
                 // Whoever plays says when an interface is there.
-                Effect::FollowPorts | Effect::FollowPort(_) | Effect::FollowProfiles => {}
+                Effect::FollowPorts
+                | Effect::FollowPort(_)
+                | Effect::FollowChannels(_)
+                | Effect::FollowProfiles => {}
                 Effect::AskManager(_) => m.asked += 1,
                 Effect::ApplyDcb { port, settings, target: Target::Core } => {
                     m.applied.insert(port, settings);
@@ -490,6 +530,7 @@ impl Wire {
     }
 
     fn transmit(&mut self, machine: usize, port: PortId, frame: &[u8]) {
+        let Some((port, frame)) = self.machines[machine].through_svlan(port, frame) else { return };
         let Some(&number) = self.machines[machine].cables.get(&port) else { return };
         let cable = &self.cables[number];
         let faults = cable.faults;
@@ -507,7 +548,7 @@ impl Wire {
         for _ in 0..copies {
             let late = self.random.random_range(Duration::ZERO..=faults.jitter);
             let at = self.now + Duration::from_micros(10) + late;
-            self.push(at, Due::Frame { cable: number, machine, port, frame: frame.to_vec() });
+            self.push(at, Due::Frame { cable: number, machine, port, frame: frame.clone() });
         }
     }
 
@@ -530,6 +571,19 @@ impl Machine {
         found.unwrap_or_else(|| panic!("no port {interface}")).0
     }
 
+    fn name(&self, port: PortId) -> String {
+        let found = self.core.ports().find(|(id, _, _)| *id == port);
+        found.map(|(_, name, _)| name.to_owned()).unwrap_or_default()
+    }
+
+    /// The S-channels behind `interface` beside the default one, each with its S-VLAN.
+    #[must_use]
+    pub fn channels(&self, interface: &str) -> BTreeMap<String, u16> {
+        let component = self.core.component(self.port(interface));
+        let ends = self.core.ports().filter_map(|(port, name, _)| Some((name, component.svid(port)?)));
+        ends.map(|(name, svid)| (name.rsplit('/').next().unwrap_or(name).to_owned(), svid.get())).collect()
+    }
+
     /// The interfaces of its ports.
     #[must_use]
     pub fn ports(&self) -> Vec<String> {
@@ -544,6 +598,26 @@ impl Machine {
 
     fn reflects_at(&self, port: PortId) -> bool {
         self.reflective.get(&port).copied().unwrap_or(false)
+    }
+
+    /// Out by the S-VLAN component: the interface and what leaves there. Nothing, while a channel has no SVID.
+    fn through_svlan(&self, port: PortId, frame: &[u8]) -> Option<(PortId, Vec<u8>)> {
+        let mut frame = frame.to_vec();
+        let Some(uap) = self.core.uap(port) else { return Some((port, frame)) };
+        let svid = self.core.component(uap).svid(port)?;
+        let inner = FrameView::parse(&frame).ok()?.tag;
+        frame.splice(12..12, svlan::tag(svid, inner).to_bytes());
+        Some((uap, frame))
+    }
+
+    /// In by the S-VLAN component: the port it is for and what arrives there.
+    fn by_svlan(&self, uap: PortId, mut frame: Vec<u8>) -> Option<(PortId, Vec<u8>)> {
+        let outer = FrameView::parse(&frame).ok()?.tag;
+        let port = self.core.component(uap).ingress(outer).ok()?;
+        if outer.is_some_and(|tag| tag.tpid == EtherType::S_VLAN) {
+            frame.drain(12..16);
+        }
+        Some((port, frame))
     }
 
     /// Whether a frame is a probe that leaves by the port it came in on.

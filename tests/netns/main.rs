@@ -1,5 +1,6 @@
 //! The daemon and the lab in namespaces: real kernels, real veths, real traffic, and nothing left behind.
 
+mod channels;
 mod dcbx;
 mod evb;
 mod hearing;

@@ -2,6 +2,7 @@
 //!
 //! Each case runs from a seed; a failure names it, and `EVBD_SEED=n` plays that one again.
 
+mod channels;
 mod crowd;
 mod dcb;
 mod kills;

@@ -28,6 +28,7 @@ trait Daemon1 {
     fn why(&self, subject: &str) -> zbus::Result<Vec<Dict>>;
     fn trace(&self, port: &str, frame: &[u8]) -> zbus::Result<Dict>;
     fn captures(&self) -> zbus::Result<Vec<Dict>>;
+    fn channels(&self) -> zbus::Result<Vec<Dict>>;
     fn events(&self, after: u64) -> zbus::Result<Vec<Dict>>;
     fn reload(&self) -> zbus::Result<Vec<Dict>>;
     fn stop(&self, deassociate: bool, timeout: u32) -> zbus::Result<Vec<Dict>>;
@@ -79,6 +80,7 @@ impl Client {
             Table::Managers => self.proxy.managers().await,
             Table::Drops => self.proxy.drops().await,
             Table::Rates => self.proxy.rates().await,
+            Table::Channels => self.proxy.channels().await,
             Table::Captures => self.proxy.captures().await,
         };
         let rows = rows.with_context(|| format!("cannot read {}", table.name()))?;

@@ -31,6 +31,8 @@ pub enum Table {
     Neighbors,
     /// EVB negotiation per port.
     Evb,
+    /// S-channels, those wanted and not there too.
+    Channels,
     /// VSIs and their state.
     Vsi,
     /// Interfaces, relay mode and frame counters.
@@ -58,6 +60,7 @@ impl Table {
         match self {
             Self::Neighbors => "neighbors",
             Self::Evb => "evb",
+            Self::Channels => "channels",
             Self::Vsi => "vsi",
             Self::Ports => "ports",
             Self::Dcbx => "dcbx",

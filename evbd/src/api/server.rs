@@ -222,6 +222,11 @@ impl Daemon {
         self.rows(Table::Managers).await
     }
 
+    /// S-channels, a row each.
+    async fn channels(&self) -> fdo::Result<Vec<Dict>> {
+        self.rows(Table::Channels).await
+    }
+
     /// Captures of mirrored frames, a row each.
     async fn captures(&self) -> fdo::Result<Vec<Dict>> {
         self.rows(Table::Captures).await

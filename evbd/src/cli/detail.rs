@@ -23,6 +23,7 @@ pub(super) fn blocks(table: Table, rows: &[Value]) -> String {
         | Table::Managers
         | Table::Drops
         | Table::Rates
+        | Table::Channels
         | Table::Captures => plain(row),
     };
     rows.iter().map(block).collect::<Vec<_>>().join("\n")

@@ -166,6 +166,17 @@ const fn columns(table: Table) -> Columns {
             ("FROM", "from"),
             ("USERS", "users"),
         ],
+        Table::Channels => &[
+            ("PORT", "port"),
+            ("ROLE", "role"),
+            ("CHANNEL", "scid"),
+            ("NAME", "name"),
+            ("SVID", "svid"),
+            ("ACTIVE", "active"),
+            ("END", "end"),
+            ("CDCP", "words"),
+            ("BECAUSE", "because"),
+        ],
         Table::Drops => &[
             ("AGO MS", "ago_ms"),
             ("PORT", "port"),
@@ -208,6 +219,7 @@ const fn nothing(table: Table) -> &'static str {
         Table::Managers => "VSI managers",
         Table::Drops => "drops",
         Table::Rates => "ports",
+        Table::Channels => "ports with S-channels",
         Table::Captures => "captures",
     }
 }

@@ -115,6 +115,9 @@ struct Given {
     /// Follow the interface: associate when it comes, de-associate when it goes.
     #[arg(long)]
     automatic: bool,
+    /// The S-channel it is behind, as the configuration calls it; the default one if left out.
+    #[arg(long, value_name = "NAME")]
+    channel: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -171,6 +174,7 @@ impl Given {
             filter: FilterInfo::new(self.filter).context("--filter")?,
             ips: self.ip,
             automatic: self.automatic,
+            channel: self.channel,
         })
     }
 }

@@ -27,6 +27,12 @@ pub(super) fn words(event: &Value) -> String {
         }
         "evb_point_to_point" => "no more than one neighbour again".to_owned(),
         "evb_peer_lost" => format!("EVB peer lost: {}; policy for its VSIs: {}", is("because"), is("policy")),
+        "cdcp" => format!("S-channels: {}", is("words")),
+        "channel_up" => format!("S-channel {}{} is there with SVID {}", is("scid"), named(event), is("svid")),
+        "channel_down" => format!("S-channel {}{} is gone", is("scid"), named(event)),
+        "channel_mtu" => {
+            format!("MTU {} leaves no room for tags, {} does: {}", is("mtu"), is("needed"), is("remedy"))
+        }
         "relay" => {
             let held = if pick(event, "held") == &Value::Bool(true) { ", held" } else { "" };
             format!("edge relay {}{held}: {}", is("mode"), is("because"))
@@ -76,6 +82,11 @@ pub(super) fn words(event: &Value) -> String {
         "ecp_failed" => format!("ECP PDU {} was not acknowledged", is("sequence")),
         other => plain(other, event),
     }
+}
+
+/// What the configuration calls an S-channel.
+fn named(event: &Value) -> String {
+    event.get("channel").and_then(Value::as_str).map(|name| format!(" ({name})")).unwrap_or_default()
 }
 
 fn neighbor(event: &Value) -> String {

@@ -124,10 +124,7 @@ fn agent(
     let settings = AgentSettings {
         config: AgentConfig {
             scope,
-            admin_status: own
-                .admin
-                .or(all.admin)
-                .map_or_else(|| admin(*port.kind.get_ref(), scope), Into::into),
+            admin_status: own.admin.or(all.admin).map_or_else(|| admin(port, scope), Into::into),
             timing,
             max_neighbors: usize::from(number(Number::MaxNeighbors)),
         },
@@ -137,11 +134,14 @@ fn agent(
     Ok((settings, destination.map(Spanned::span)))
 }
 
-/// Which agents work unless the file says otherwise: the nearest bridge's, and EVB's where EVB runs.
-const fn admin(kind: schema::PortKind, scope: Scope) -> AdminStatus {
-    match (scope, kind) {
+/// Which agents work unless the file says otherwise: the nearest bridge's, EVB's where EVB runs, and CDCP's where there
+/// may be S-channels.
+fn admin(port: &schema::Port, scope: Scope) -> AdminStatus {
+    let channels = !port.channels.is_empty() || port.svids.is_some();
+    match (scope, port.kind.get_ref()) {
         (Scope::NearestBridge, _)
         | (Scope::NearestCustomer, schema::PortKind::Uplink | schema::PortKind::Station) => AdminStatus::RxTx,
+        (Scope::NearestNonTpmr, _) if channels => AdminStatus::RxTx,
         (Scope::NearestCustomer, schema::PortKind::Lan) | (Scope::NearestNonTpmr, _) => AdminStatus::Disabled,
     }
 }

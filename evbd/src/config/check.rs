@@ -12,8 +12,8 @@ use toml::Spanned;
 use vdp::Timing;
 
 use super::{
-    BridgeConfig, BridgePort, BridgePortKind, Config, Fallback, Fault, OnPeerLoss, RoleConfig, StationConfig,
-    StationMode, agents, carrier, dcb, relay, schema, vsi, vsidb,
+    BridgeConfig, BridgePort, BridgePortKind, ChannelConfig, Config, EdgeConfig, Fallback, Fault, OnPeerLoss,
+    RoleConfig, StationConfig, StationMode, agents, carrier, dcb, relay, s_channels, schema, vsi, vsidb,
 };
 
 /// Turns the file into a configuration.
@@ -106,6 +106,7 @@ fn station(
 ) -> Result<StationConfig, Fault> {
     let mut interfaces = Interfaces::default();
     let mut uplink = None;
+    let (mut places, mut max_channels) = (Vec::new(), cdcp::ChannelCapacity::MAX);
     for port in ports {
         let span = port.span();
         let port = port.into_inner();
@@ -117,6 +118,10 @@ fn station(
             );
         }
         lan_keys_absent(&port)?;
+        if let Some(svids) = &port.svids {
+            return fault(svids.span(), "a bridge assigns SVIDs", "a station has `channels`");
+        }
+        (places, max_channels) = s_channels::station(port.channels, port.max_channels)?;
         let name = interfaces.claim(port.interface)?;
         if uplink.replace(name).is_some() {
             return fault(span, "a second uplink", "exactly one [[port]] with kind = \"uplink\"");
@@ -125,48 +130,57 @@ fn station(
     let Some(uplink) = uplink else {
         return fault(role_span, "a station without an uplink", "one [[port]] with kind = \"uplink\"");
     };
-    let mode = edge_mode(evb)?;
-    if mode.has_one_vsi() && vsis.len() != 1 {
-        return fault(
-            evb.mode.as_ref().map_or(evb_span, Spanned::span),
-            format!("this mode gives the uplink to one VSI, and there are {}", vsis.len()),
-            "exactly one [[vsi]]",
-        );
+    let EdgeConfig { mode, fallback, probe_interval } = edge(&evb.mode, &evb.fallback, &evb.probe_interval)?;
+    let channels: Vec<ChannelConfig> = places.iter().map(|(channel, _)| channel.clone()).collect();
+    let vsis = vsi::vsis(&mut interfaces, &channels, vsis)?;
+    let default = (None, mode, evb.mode.as_ref().map_or(evb_span, Spanned::span));
+    let others = places.into_iter().map(|(channel, place)| (Some(channel.name), channel.edge.mode, place));
+    for (name, mode, place) in others.chain([default]) {
+        let behind = vsis.iter().filter(|vsi| vsi.channel == name).count();
+        if mode.has_one_vsi() && behind != 1 {
+            let what = name.map_or_else(|| "uplink".to_owned(), |name| format!("S-channel `{name}`"));
+            return fault(
+                place,
+                format!("this mode gives the {what} to one VSI, and there are {behind}"),
+                "exactly one [[vsi]]",
+            );
+        }
     }
     Ok(StationConfig {
         uplink,
         mode,
-        fallback: evb.fallback.as_ref().map_or(Fallback::Veb, |f| *f.get_ref()),
-        probe_interval: probe_interval(evb)?,
+        fallback,
+        probe_interval,
         announce: evb.announce.as_ref().is_none_or(|announce| *announce.get_ref()),
-        vsis: vsi::vsis(&mut interfaces, vsis)?,
+        channels,
+        max_channels,
+        vsis,
     })
 }
 
-/// The mode, when no other key contradicts it.
-fn edge_mode(evb: &schema::Evb) -> Result<StationMode, Fault> {
-    let mode = evb.mode.as_ref().map_or(StationMode::Auto, |m| *m.get_ref());
+/// An edge relay, when no key of it contradicts another.
+pub(super) fn edge(
+    mode: &Option<Spanned<StationMode>>,
+    fallback: &Option<Spanned<Fallback>>,
+    probe_interval: &Option<Spanned<u16>>,
+) -> Result<EdgeConfig, Fault> {
+    let mode = mode.as_ref().map_or(StationMode::Auto, |m| *m.get_ref());
     let without = [
-        evb.fallback
-            .as_ref()
-            .filter(|_| !mode.wants_reflection())
-            .map(|v| (v.span(), "fallback", VEPA_MODES)),
-        evb.probe_interval
+        fallback.as_ref().filter(|_| !mode.wants_reflection()).map(|v| (v.span(), "fallback", VEPA_MODES)),
+        probe_interval
             .as_ref()
             .filter(|_| mode != StationMode::Auto)
             .map(|v| (v.span(), "probe_interval", "leave it out, or set mode = \"auto\"")),
     ];
-    match without.into_iter().flatten().next() {
-        Some((span, key, allowed)) => {
-            fault(span, format!("`evb.{key}` has no meaning with this `evb.mode`"), allowed)
-        }
-        None => Ok(mode),
+    if let Some((span, key, allowed)) = without.into_iter().flatten().next() {
+        return fault(span, format!("`evb.{key}` has no meaning with this `evb.mode`"), allowed);
     }
-}
-
-fn probe_interval(evb: &schema::Evb) -> Result<Option<Duration>, Fault> {
-    let seconds = in_range(evb.probe_interval.clone(), 0, 3600, 30, "probe_interval")?;
-    Ok((seconds > 0).then(|| Duration::from_secs(u64::from(seconds))))
+    let seconds = in_range(probe_interval.clone(), 0, 3600, 30, "probe_interval")?;
+    Ok(EdgeConfig {
+        mode,
+        fallback: fallback.as_ref().map_or(Fallback::Veb, |fallback| *fallback.get_ref()),
+        probe_interval: (seconds > 0).then(|| Duration::from_secs(u64::from(seconds))),
+    })
 }
 
 const MODES: &str = "mode = \"auto\", \"vepa\", \"veb\", \"private\", \"passthru\" or \"direct\"";
@@ -188,6 +202,7 @@ fn bridge(
     let mut checked = Vec::with_capacity(ports.len());
     for port in ports {
         let port = port.into_inner();
+        let svids = s_channels::bridge(&port)?;
         let kind = match *port.kind.get_ref() {
             schema::PortKind::Station => {
                 lan_keys_absent(&port)?;
@@ -206,7 +221,7 @@ fn bridge(
                 );
             }
         };
-        checked.push(BridgePort { interface: interfaces.claim(port.interface)?, kind });
+        checked.push(BridgePort { interface: interfaces.claim(port.interface)?, kind, svids });
     }
     Ok(BridgeConfig {
         reflective_relay: evb.reflective_relay.as_ref().is_none_or(|r| *r.get_ref()),

@@ -8,6 +8,7 @@ mod carrier;
 mod check;
 mod dcb;
 mod relay;
+mod s_channels;
 mod schema;
 pub mod tlvs;
 mod vsi;
@@ -23,7 +24,7 @@ use ether::Vid;
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceSpan};
 use serde::{Deserialize, Serialize};
 
-use crate::vsidb::Profile;
+use crate::{channels, vsidb::Profile};
 
 pub(crate) use self::check::interface_name;
 pub use self::{
@@ -31,6 +32,7 @@ pub use self::{
     carrier::{CarrierConfig, Choice},
     dcb::{Apply, DcbxConfig},
     relay::RelayConfig,
+    s_channels::{ChannelConfig, PoolConfig},
     tlvs::Tlvs,
     vsi::{FilterKeys, VsiConfig},
     vsidb::{ManagerConfig, VsiDbConfig},
@@ -93,8 +95,39 @@ pub struct StationConfig {
     pub probe_interval: Option<std::time::Duration>,
     /// Whether the addresses of a VM are announced when its gate opens.
     pub announce: bool,
+    /// The S-channels wanted beside the default one, each with an edge relay of its own.
+    pub channels: Vec<ChannelConfig>,
+    /// How many S-channels there may be, the default one included.
+    pub max_channels: cdcp::ChannelCapacity,
     /// Its VSIs, each associated as soon as its interface is there and the bridge agrees, unless it waits for orders.
     pub vsis: Vec<VsiConfig>,
+}
+
+/// What an edge relay is to be. A station has one for each S-channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EdgeConfig {
+    /// The edge relay wanted.
+    pub mode: StationMode,
+    /// What to do when VEPA is wanted and the bridge does not reflect.
+    pub fallback: Fallback,
+    /// How often reflection is proved again once it was; `None`: never.
+    pub probe_interval: Option<std::time::Duration>,
+}
+
+impl StationConfig {
+    /// The edge relay of the S-channel `scid`; of the default one, if there is no such.
+    #[must_use]
+    pub fn edge(&self, scid: Option<cdcp::Scid>) -> EdgeConfig {
+        let Self { mode, fallback, probe_interval, .. } = *self;
+        let own = EdgeConfig { mode, fallback, probe_interval };
+        self.channels.iter().find(|channel| Some(channel.scid) == scid).map_or(own, |channel| channel.edge)
+    }
+
+    /// The number of the S-channel called `name`.
+    #[must_use]
+    pub fn scid(&self, name: &str) -> Option<cdcp::Scid> {
+        self.channels.iter().find(|channel| channel.name == name).map(|channel| channel.scid)
+    }
 }
 
 /// Which edge relay a station wants; the names are those of macvlan.
@@ -170,6 +203,8 @@ pub struct BridgePort {
     pub interface: String,
     /// What it faces.
     pub kind: BridgePortKind,
+    /// The S-channels the station there may have; none: only the default one, and no CDCP.
+    pub svids: Option<PoolConfig>,
 }
 
 /// What a bridge port faces.
@@ -266,6 +301,16 @@ impl Config {
     pub fn parse_profiles(file: &str, text: &str) -> Result<Vec<Profile>, ConfigError> {
         let read: vsidb::ProfileFile = read_toml(file, text)?;
         read.check().map_err(|fault| ConfigError::located(file, text, fault))
+    }
+
+    /// The LLDP agents of the port called `name`. On an S-channel other than the default one only EVB's speaks: the S-VLAN
+    /// component keeps what goes to the others.
+    pub(crate) fn agents(&self, name: &str) -> Vec<AgentSettings> {
+        let (interface, scid) = channels::parts(name);
+        let all = self.lldp.get(interface).map_or(&[][..], Vec::as_slice);
+        let speaks =
+            |agent: &&AgentSettings| scid.is_none() || agent.config.scope == lldp::Scope::NearestCustomer;
+        all.iter().filter(speaks).cloned().collect()
     }
 
     /// What a station's end of EVB is to say.

@@ -16,6 +16,7 @@ use super::{
     carrier::{Capture, Choice, Workers},
     dcb::DcbxKeys,
     relay::StormKeys,
+    s_channels::ChannelKeys,
     vsi::FilterKeys,
     vsidb::{ManagerKeys, VsiDbKeys},
 };
@@ -124,6 +125,10 @@ pub(super) struct Port {
     pub(super) rate: Option<Spanned<u64>>,
     pub(super) takes_over: Option<Spanned<bool>>,
     #[serde(default)]
+    pub(super) channels: Vec<Spanned<ChannelKeys>>,
+    pub(super) svids: Option<Spanned<String>>,
+    pub(super) max_channels: Option<Spanned<u8>>,
+    #[serde(default)]
     pub(super) storm: StormKeys,
     #[serde(default)]
     pub(super) lldp: LldpKeys,
@@ -157,6 +162,7 @@ pub(super) struct Vsi {
     #[serde(default)]
     pub(super) ips: Vec<IpAddr>,
     pub(super) automatic: Option<bool>,
+    pub(super) channel: Option<Spanned<String>>,
     pub(super) carrier: Option<Choice>,
 }
 

@@ -457,3 +457,63 @@ fn dcbx_of_each_port() {
         assert!(what.contains(said) && allowed.contains(hint), "{what} / {allowed}");
     }
 }
+
+#[test]
+fn channels_of_both_roles() {
+    let station = |port: &str, rest: &str| {
+        let text =
+            format!("role = \"station\"\n[[port]]\ninterface = \"up\"\nkind = \"uplink\"\n{port}\n{rest}");
+        Config::parse("t", &text).map_err(|error| error.to_string())
+    };
+    let vsi = "[[vsi]]\nname = \"a\"\ninterface = \"a\"\nid = \"02:00:00:00:00:01\"\ntype = 1\nversion = 1\n\
+               mac = \"02:00:00:00:00:01\"\nchannel = \"blue\"\n";
+    let blue = "channels = [{ name = \"blue\", id = 2, mode = \"direct\" }]";
+    let config = station(blue, vsi).unwrap();
+    let one = config.station().unwrap();
+    assert_eq!(one.scid("blue").map(cdcp::Scid::get), Some(2));
+    assert_eq!(one.edge(one.scid("blue")).mode, StationMode::Direct);
+    assert_eq!(one.edge(None).mode, StationMode::Auto);
+    let speaks = |config: &Config, name: &str| {
+        config
+            .agents(name)
+            .iter()
+            .map(|agent| (agent.config.scope, agent.config.admin_status))
+            .collect::<Vec<_>>()
+    };
+    let on = lldp::AdminStatus::RxTx;
+    assert!(speaks(&config, "up").contains(&(lldp::Scope::NearestNonTpmr, on)));
+    assert_eq!(speaks(&config, "up/2"), [(lldp::Scope::NearestCustomer, on)]);
+    for (port, rest, error) in [
+        (blue, "", "gives the S-channel `blue` to one VSI, and there are 0"),
+        ("channels = [{ name = \"b\", id = 1 }]", "", "not the number of an S-channel"),
+        ("channels = [{ name = \"b\", id = 168 }]", "", "not the number of an S-channel"),
+        ("channels = [{ name = \"b\", id = 2 }, { name = \"b\", id = 3 }]", "", "two S-channels `b`"),
+        ("channels = [{ name = \"b\", id = 2 }, { name = \"c\", id = 2 }]", "", "two S-channels with `id` 2"),
+        ("channels = [{ name = \"\", id = 2 }]", "", "without a name"),
+        ("max_channels = 1\nchannels = [{ name = \"b\", id = 2 }]", "", "more S-channels than"),
+        ("svids = \"2-3\"", "", "a bridge assigns SVIDs"),
+        ("", vsi, "there is no S-channel `blue`"),
+    ] {
+        let said = station(port, rest).unwrap_err();
+        assert!(said.contains(error), "{said}");
+    }
+    let bridge = |keys: &str| {
+        let text = format!("role = \"bridge\"\n[[port]]\ninterface = \"down\"\n{keys}\n");
+        Config::parse("t", &text).map_err(|error| error.to_string())
+    };
+    let config = bridge("kind = \"station\"\nsvids = \"100-199\"\nmax_channels = 9").unwrap();
+    let svids = config.bridge().unwrap().ports[0].svids.unwrap();
+    assert!(svids.pool.contains(cdcp::Svid::new(199).unwrap()) && svids.capacity.get() == 9);
+    assert!(speaks(&config, "down").contains(&(lldp::Scope::NearestNonTpmr, on)));
+    for (keys, error) in [
+        ("kind = \"station\"\nsvids = \"1-9\"", "no range of SVIDs"),
+        ("kind = \"station\"\nsvids = \"9-2\"", "no range of SVIDs"),
+        ("kind = \"station\"\nsvids = \"2-4095\"", "no range of SVIDs"),
+        ("kind = \"lan\"\nsvids = \"2-9\"", "S-channels lead to stations"),
+        ("kind = \"station\"\nmax_channels = 9", "`max_channels` without `svids`"),
+        ("kind = \"station\"\nchannels = [{ name = \"b\", id = 2 }]", "stations ask for S-channels"),
+    ] {
+        let said = bridge(keys).unwrap_err();
+        assert!(said.contains(error), "{said}");
+    }
+}

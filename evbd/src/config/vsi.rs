@@ -8,7 +8,7 @@ use toml::Spanned;
 use vdp::{FilterEntry, FilterInfo, GroupId, ManagerId, TypeId, TypeVersion, VsiId};
 
 use super::{
-    Fault,
+    ChannelConfig, Fault,
     check::{Interfaces, fault, unique},
     schema,
 };
@@ -42,6 +42,9 @@ pub struct VsiConfig {
     /// go.
     #[serde(default)]
     pub automatic: bool,
+    /// The S-channel it is behind, by name; none: the default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
 }
 
 impl VsiConfig {
@@ -118,6 +121,7 @@ mod filters {
 /// The VSIs of a file, whose interfaces are claimed from `interfaces`.
 pub(super) fn vsis(
     interfaces: &mut Interfaces,
+    channels: &[ChannelConfig],
     written: Vec<Spanned<schema::Vsi>>,
 ) -> Result<Vec<VsiConfig>, Fault> {
     let mut names = BTreeSet::new();
@@ -129,6 +133,14 @@ pub(super) fn vsis(
         let vsi = vsi.into_inner();
         unique(&mut names, &vsi.name, "VSI name", vsi.name.get_ref())?;
         unique(&mut ids, &vsi.id, "VSI id", vsi.id.get_ref())?;
+        if let Some(name) = &vsi.channel
+            && !channels.iter().any(|channel| channel.name == *name.get_ref())
+        {
+            let known: Vec<&str> = channels.iter().map(|channel| channel.name.as_str()).collect();
+            let allowed =
+                if known.is_empty() { "none; the uplink has no `channels`".into() } else { known.join(", ") };
+            return fault(name.span(), format!("there is no S-channel `{}`", name.get_ref()), allowed);
+        }
         let (place, filter) = filter(whole, &vsi)?;
         let own: BTreeSet<MacAddr> = filter.entries().iter().filter_map(|entry| entry.mac).collect();
         if let Some(mac) = own.iter().find(|mac| !macs.insert(**mac)) {
@@ -144,6 +156,7 @@ pub(super) fn vsis(
             filter,
             ips: vsi.ips,
             automatic: vsi.automatic.unwrap_or(true),
+            channel: vsi.channel.map(Spanned::into_inner),
         });
     }
     Ok(checked)

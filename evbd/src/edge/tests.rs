@@ -24,14 +24,7 @@ const ON: Option<u8> = Some(3);
 const REFUSED: Option<u8> = Some(0);
 
 fn relay(mode: StationMode, fallback: Fallback) -> EdgeRelay {
-    let config = StationConfig {
-        uplink: "up".to_owned(),
-        mode,
-        fallback,
-        probe_interval: None,
-        announce: true,
-        vsis: Vec::new(),
-    };
+    let config = EdgeConfig { mode, fallback, probe_interval: None };
     let mut relay = EdgeRelay::new(&config, 1);
     assert_eq!(relay.mode(), EdgeRelay::initial(&config));
     relay.set_link(T0, true);

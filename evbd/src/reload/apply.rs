@@ -1,9 +1,10 @@
 //! Taking over another configuration while everything runs. What did not change is not touched.
 
 use ether::Instant;
-use vdp::{Command, VsiId, bridge::Cause};
+use vdp::{Command, VsiId};
 
 use crate::{
+    channels,
     config::{Config, RoleConfig, StationConfig, VsiConfig},
     core::{self, Core},
     effect::Effect,
@@ -49,9 +50,13 @@ pub(crate) fn apply(core: &mut Core, now: Instant, config: Config) {
 /// given at run time gives way to one of the file that takes its identifier, name, interface or address.
 fn depart(core: &mut Core, now: Instant, old: &StationConfig, new: &StationConfig) {
     let given: Vec<VsiConfig> = core.vms.values().filter(|vm| vm.given).map(|vm| vm.config.clone()).collect();
-    let displaced: Vec<&VsiConfig> =
-        given.iter().filter(|given| new.vsis.iter().any(|vsi| vsi.excludes(given))).collect();
-    let next = |vsi: &VsiConfig| new.vsis.iter().find(|v| v.id == vsi.id);
+    let homeless = |given: &VsiConfig| given.channel.as_ref().is_some_and(|name| new.scid(name).is_none());
+    let displaced: Vec<&VsiConfig> = given
+        .iter()
+        .filter(|given| homeless(given) || new.vsis.iter().any(|vsi| vsi.excludes(given)))
+        .collect();
+    // In another S-channel it is another VSI.
+    let next = |vsi: &VsiConfig| new.vsis.iter().find(|v| v.id == vsi.id && v.channel == vsi.channel);
     for vsi in old.vsis.iter().chain(displaced.iter().copied()) {
         if next(vsi).is_none_or(|next| next.interface != vsi.interface) {
             wiring::shut_vsi(core, now, &vsi.id);
@@ -71,7 +76,9 @@ fn arrive(core: &mut Core, now: Instant, old: &StationConfig) {
     let Some(new) = core.config.station().cloned() else { return };
     for vsi in &new.vsis {
         let stays = |was: &VsiConfig| {
-            was.asks_for_the_same(vsi) && was.interface == vsi.interface && was.automatic == vsi.automatic
+            was.asks_for_the_same(vsi)
+                && (&was.interface, &was.channel, was.automatic)
+                    == (&vsi.interface, &vsi.channel, vsi.automatic)
         };
         if old.vsis.iter().any(stays) {
             continue;
@@ -90,13 +97,13 @@ fn arrive(core: &mut Core, now: Instant, old: &StationConfig) {
 
 /// What was ordered of a VSI last, unless it was a De-Associate.
 fn wanted(core: &Core, id: &VsiId) -> Option<Command> {
-    match &core.ports.get(core.uplink()?)?.edge.as_ref()?.side {
+    match &core.ports.get(core.vms.get(id)?.uplink.index())?.edge.as_ref()?.side {
         Side::Station { vdp, .. } => vdp.vsi(id)?.wanted,
         Side::Bridge { .. } => None,
     }
 }
 
-/// Adds and removes ports.
+/// Adds and removes ports, and has S-channels follow.
 fn ports(core: &mut Core, now: Instant) {
     let mut wanted = core::port_list(&core.config);
     wanted.extend(
@@ -111,23 +118,22 @@ fn ports(core: &mut Core, now: Instant) {
         }
     }
     for index in 0..core.ports.len() {
+        channels::equip(core, now, index);
+        while channels::step(core, now, index) {}
+    }
+    // S-channels before their interface.
+    let mut order: Vec<usize> = (0..core.ports.len()).collect();
+    order.sort_by_key(|index| core.ports.get(*index).is_some_and(|port| port.channel.is_none()));
+    for index in order {
         let stays = |port: &Port| {
-            port.is_free() || wanted.iter().any(|(i, kind)| port.interface == *i && port.kind == *kind)
+            let (interface, scid) = channels::parts(&port.interface);
+            // Those of a bridge are the station's to end.
+            let name =
+                if scid.is_some() && port.kind == PortKind::Station { interface } else { &port.interface };
+            port.is_free() || wanted.iter().any(|(i, kind)| *name == **i && port.kind == *kind)
         };
-        if core.ports.get(index).is_none_or(stays) {
-            continue;
-        }
-        if let Some(Side::Bridge { vdp, .. }) = core.side_at(index) {
-            vdp.release_all(now, Cause::PortReleased);
-        }
-        if let Some(port) = core.ports.get_mut(index) {
-            for agent in &mut port.agents {
-                agent.set_admin_status(now, lldp::AdminStatus::Disabled);
-            }
-        }
-        wiring::settle(core, now, index);
-        if let Some(port) = core.ports.get(index).map(|port| port.id) {
-            core.free_port(port);
+        if core.ports.get(index).is_some_and(|port| !stays(port)) {
+            channels::retire(core, now, index);
         }
     }
 }
@@ -135,15 +141,18 @@ fn ports(core: &mut Core, now: Instant) {
 /// Gives EVB and the edge relay their new settings.
 fn negotiate(core: &mut Core, now: Instant, index: usize) {
     let (role, max_vsis) = (core.config.role.clone(), core.config.max_vsis);
-    let Some(edge) = core.ports.get_mut(index).and_then(|port| port.edge.as_mut()) else { return };
+    let Some(port) = core.ports.get_mut(index) else { return };
+    let scid = port.channel.map(|end| end.scid);
+    let Some(edge) = port.edge.as_mut() else { return };
     edge.outbox.set_limit(core::waiting_tlvs(max_vsis));
     match (&mut edge.side, role) {
         (Side::Station { evb, relay, vdp, herald }, RoleConfig::Station(station)) => {
             herald.set_speaking(station.announce);
             vdp.set_max_vsis(max_vsis);
             evb.reconfigure(core.config.evb_station());
-            evb.set_reflective_request(station.mode.wants_reflection());
-            relay.reconfigure(now, &station);
+            let edge = station.edge(scid);
+            evb.set_reflective_request(edge.mode.wants_reflection());
+            relay.reconfigure(now, &edge);
         }
         (Side::Bridge { evb, vdp }, RoleConfig::Bridge(bridge)) => {
             vdp.set_max_vsis(max_vsis);

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use carrier::{OpenError, Options, PacketPort, WorkerError, WorkerHandle, XdpMode, XdpOptions, XdpPort};
+use carrier::{
+    ChannelFilter, OpenError, Options, PacketPort, WorkerError, WorkerHandle, XdpMode, XdpOptions, XdpPort,
+};
+use ether::Vid;
 use hairpin::PortId;
 use serde::Serialize;
 
@@ -30,7 +33,7 @@ enum Name {
 }
 
 /// A port to be given to the worker.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Wanted<'a> {
     pub(super) port: PortId,
     pub(super) interface: &'a str,
@@ -40,6 +43,10 @@ pub(super) struct Wanted<'a> {
     pub(super) probed: bool,
     /// Slots of a receive ring.
     pub(super) ring: u32,
+    /// The S-VLAN of an S-channel.
+    pub(super) svid: Option<Vid>,
+    /// Where there may be S-channels: the S-VLANs of those that have ports of their own.
+    pub(super) channels: Option<&'a [Vid]>,
 }
 
 /// Opens ports for a worker, by the carrier that is asked for or that fits.
@@ -55,19 +62,34 @@ impl Carriers {
     ///
     /// # Errors
     /// Neither carrier can move its frames, or not the one that is asked for.
-    pub(super) fn serve(&mut self, worker: &WorkerHandle, wanted: &Wanted<'_>) -> anyhow::Result<Carried> {
+    pub(super) fn serve(
+        &mut self,
+        worker: &WorkerHandle,
+        wanted: &Wanted<'_>,
+    ) -> anyhow::Result<(Carried, Vec<ChannelFilter>)> {
         let because = match wanted.choice {
+            // AF_XDP takes all frames of the interface away from the packet sockets of channels.
+            Choice::Xdp if wanted.svid.is_some() || wanted.channels.is_some() => {
+                anyhow::bail!(
+                    "{}: S-channels need `carrier` = \"packet\" or \"auto\", for AF_XDP takes their frames away",
+                    wanted.interface
+                )
+            }
+            Choice::Auto if wanted.svid.is_some() || wanted.channels.is_some() => {
+                "there are S-channels".to_owned()
+            }
             Choice::Packet => "asked for".to_owned(),
             Choice::Xdp => {
                 let mode = xdp(worker, wanted, false).map_err(Failed::into_error)?;
-                return Ok(Carried { carrier: Name::Xdp, carrier_because: asked_for(mode).to_owned() });
+                let carrier_because = asked_for(mode).to_owned();
+                return Ok((Carried { carrier: Name::Xdp, carrier_because }, Vec::new()));
             }
             Choice::Auto => match self.packet.get(&wanted.ifindex) {
                 Some(reason) => reason.clone(),
                 None => match xdp(worker, wanted, true) {
                     Ok(_) => {
                         let because = "zero copy".to_owned();
-                        return Ok(Carried { carrier: Name::Xdp, carrier_because: because });
+                        return Ok((Carried { carrier: Name::Xdp, carrier_because: because }, Vec::new()));
                     }
                     Err(Failed::Open(error)) => error.reason(),
                     Err(Failed::Join(WorkerError::Join(error))) => {
@@ -80,9 +102,15 @@ impl Carriers {
             },
         };
         let options = options(wanted);
-        worker
-            .add_port(wanted.port, PacketPort::open_group(wanted.interface, &options, worker.threads())?)?;
-        Ok(Carried { carrier: Name::Packet, carrier_because: because })
+        let sockets = PacketPort::open_group(wanted.interface, &options, worker.threads())?;
+        let mut filters = Vec::new();
+        for socket in sockets.iter().filter(|_| wanted.channels.is_some()) {
+            let filter = socket.channel_filter()?;
+            filter.refuse(wanted.channels.unwrap_or_default().iter().copied())?;
+            filters.push(filter);
+        }
+        worker.add_port(wanted.port, sockets)?;
+        Ok((Carried { carrier: Name::Packet, carrier_because: because }, filters))
     }
 }
 
@@ -111,7 +139,7 @@ fn xdp(worker: &WorkerHandle, wanted: &Wanted<'_>, zero_copy_only: bool) -> Resu
 }
 
 fn options(wanted: &Wanted<'_>) -> Options {
-    Options { ring: wanted.ring, ..Options::default() }
+    Options { ring: wanted.ring, svid: wanted.svid, ..Options::default() }
 }
 
 const fn asked_for(mode: XdpMode) -> &'static str {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use carrier::{ControlSocket, LeakBlock, Listen};
-use ether::{EtherType, MacAddr, mac};
+use ether::{EtherType, MacAddr, Vid, mac};
 use hairpin::PortId;
 use serde::Serialize;
 use tokio::{
@@ -44,6 +44,8 @@ type Watched = Arc<AsyncFd<ControlSocket>>;
 /// The sockets of one port.
 struct Open {
     ifindex: u32,
+    /// The S-VLAN of an S-channel.
+    svid: Option<Vid>,
     hearing: Hearing,
     /// Where LLDP is listened to.
     groups: Vec<MacAddr>,
@@ -52,7 +54,7 @@ struct Open {
     block: Option<Result<LeakBlock, String>>,
 }
 
-/// What a speaking port listens to beside LLDP. A tagged frame belongs to an S-channel, and none is configured; only
+/// What a speaking port listens to beside LLDP. Only
 /// probes, which come back to a station's uplink, have a VLAN, their VSI's.
 const ECP: Listen<'_> =
     Listen { ethertype: EtherType::ECP, groups: &[mac::NEAREST_CUSTOMER_BRIDGE], tagged: false };
@@ -73,6 +75,7 @@ impl ControlSockets {
         port: PortId,
         kind: PortKind,
         interface: &str,
+        svid: Option<Vid>,
         groups: Vec<MacAddr>,
         seen: &Seen,
     ) {
@@ -82,11 +85,14 @@ impl ControlSockets {
             }
             return;
         };
-        let hearing = hearing::choose(seen.master.as_ref());
+        let hearing = match svid {
+            Some(svid) => Hearing::of_channel(svid),
+            None => hearing::choose(seen.master.as_ref()),
+        };
         let entry = self.ports.entry(port);
         if let Entry::Occupied(mut entry) = entry {
             if let Ok(open) = entry.get_mut()
-                && open.serves(ifindex, hearing.method, &groups)
+                && open.serves(ifindex, svid, hearing.method, &groups)
             {
                 return open.adapt(interface, hearing);
             }
@@ -96,7 +102,7 @@ impl ControlSockets {
         }
         tracing::info!(port = interface, method = ?hearing.method, because = hearing.because, "hearing");
         let mut open =
-            Open { ifindex, hearing, groups, sockets: Vec::new(), readers: Vec::new(), block: None };
+            Open { ifindex, svid, hearing, groups, sockets: Vec::new(), readers: Vec::new(), block: None };
         let opened = open.open(port, kind, interface, &self.frames);
         let open = opened.map(|()| open).map_err(|error| format!("{error:#}"));
         if let Err(error) = &open {
@@ -153,6 +159,9 @@ impl Open {
         let probes = (kind == PortKind::Uplink).then_some(PROBES);
         let wanted: Vec<_> = [lldp, ECP, ECP_DRAFT].into_iter().chain(probes).collect();
         let opened = match self.hearing.method {
+            Method::Tap if let Some(svid) = self.svid => {
+                vec![(ControlSocket::open_channel(interface, svid, &wanted)?, true)]
+            }
             // The filter lets only through what is to be read.
             Method::Tap => vec![(ControlSocket::open_tap(interface, &wanted)?, true)],
             Method::EtherType => wanted
@@ -173,10 +182,13 @@ impl Open {
     }
 
     /// Whether these sockets are what a port with this interface, method and groups needs.
-    fn serves(&self, ifindex: u32, method: Method, groups: &[MacAddr]) -> bool {
+    fn serves(&self, ifindex: u32, svid: Option<Vid>, method: Method, groups: &[MacAddr]) -> bool {
         // An interface that was in another namespace meanwhile comes back with its number, its sockets do not.
         let bound = self.sockets.iter().all(|socket| socket.get_ref().is_bound());
-        self.ifindex == ifindex && self.hearing.method == method && self.groups == groups && bound
+        (self.ifindex, self.svid) == (ifindex, svid)
+            && self.hearing.method == method
+            && self.groups == groups
+            && bound
     }
 
     /// Takes up what has changed beside the method.

@@ -7,7 +7,8 @@ use std::{
 };
 
 use anyhow::Context;
-use carrier::{CaptureStats, Captures, PortStats, Worker, WorkerHandle, WorkerOptions};
+use carrier::{CaptureStats, Captures, ChannelFilter, PortStats, Worker, WorkerHandle, WorkerOptions};
+use ether::Vid;
 use hairpin::{
     Control, ControlError, EdgeMode, FdbEntry, Limits, PortConfig, PortCounters, PortId, Relay, RelayKind,
     Role, VsiEntry, VsiKey, policy::CaptureId,
@@ -21,16 +22,16 @@ use super::{
     hearing,
 };
 use crate::{
+    channels,
     config::{BridgePort, BridgePortKind, CarrierConfig, Config, RoleConfig},
-    core::{max_ports, port_list},
+    core::max_ports,
     dcb::{DeviceReport, DeviceState},
-    edge::EdgeRelay,
     input::Link,
     kernel::links::Seen,
     port::PortKind,
 };
 
-/// Ports the relay knows, the kernel's sockets behind them, and the worker.
+/// One relay: the ports it knows, the kernel's sockets behind them, and the worker.
 pub(crate) struct Dataplane {
     control: Control,
     relay: Arc<Relay>,
@@ -52,7 +53,47 @@ pub(crate) struct Dataplane {
 struct Serving {
     /// The number of its interface.
     ifindex: u32,
+    /// The S-VLAN of an S-channel.
+    svid: Option<Vid>,
+    /// There may be S-channels behind it.
+    uap: bool,
     carried: Carried,
+    /// What keeps frames of S-channels away from it.
+    filters: Vec<ChannelFilter>,
+}
+
+/// What the frames of a port go by.
+#[derive(Clone, Debug)]
+pub(super) struct Line<'a> {
+    pub(super) interface: &'a str,
+    /// The S-VLAN of an S-channel.
+    pub(super) svid: Option<Vid>,
+    /// Where there may be S-channels: the S-VLANs of those that have ports of their own.
+    pub(super) channels: Option<Vec<Vid>>,
+}
+
+impl Serving {
+    fn is(&self, ifindex: u32, line: &Line<'_>) -> bool {
+        (self.ifindex, self.svid, self.uap) == (ifindex, line.svid, line.channels.is_some())
+    }
+}
+
+/// What all relays of the daemon have in common.
+pub(super) struct Common {
+    limits: Limits,
+    captures: Captures,
+    events: std::sync::mpsc::SyncSender<carrier::Event>,
+}
+
+impl Common {
+    /// And the faults that workers report.
+    pub(super) fn start(config: &Config) -> anyhow::Result<(Self, mpsc::Receiver<Fault>)> {
+        let limits = Limits { ports: max_ports(config), hash_seed: rand::random(), ..config.relay.limits };
+        let captures =
+            Captures::start(config.carrier.captures.clone()).context("cannot write a [[capture]]")?;
+        let (events_in, events) = std::sync::mpsc::sync_channel(WORKER_EVENTS);
+        Ok((Self { limits, captures, events: events_in }, forward(events)?))
+    }
 }
 
 /// A file that mirrored frames are written to.
@@ -74,48 +115,33 @@ pub(super) struct Followed {
 }
 
 impl Dataplane {
-    /// The relay of `config` with its worker, and the faults the worker reports.
-    pub(super) fn start(config: &Config) -> anyhow::Result<(Self, mpsc::Receiver<Fault>)> {
-        let ports: Vec<PortConfig> = port_list(config)
-            .iter()
-            .zip((0..).map(PortId))
-            .filter_map(|((interface, kind), id)| port_config(config, id, interface, *kind))
-            .collect();
-        let limits = Limits { ports: max_ports(config), hash_seed: rand::random(), ..config.relay.limits };
-        let relay = Arc::new(Relay::new(limits));
-        let kind = match &config.role {
-            RoleConfig::Bridge(_) => RelayKind::Bridge,
-            RoleConfig::Station(station) => RelayKind::Edge(EdgeRelay::initial(station)),
-        };
-        let mut control = Control::new(kind, &limits);
-        let mut classes = Classes::default();
-        for port in ports {
-            classes.set_rate(port.id, config.carrier.rate(&port.name));
-            control.set_port(port)?;
-        }
-        let (events_in, events) = std::sync::mpsc::sync_channel(WORKER_EVENTS);
+    /// A relay without ports, and its worker of so many threads.
+    pub(super) fn start(
+        config: &Config,
+        common: &Common,
+        kind: RelayKind,
+        threads: usize,
+    ) -> anyhow::Result<Self> {
+        let relay = Arc::new(Relay::new(common.limits));
         let carrier = config.carrier.clone();
-        let (threads, cpus, spin) = (carrier.workers, carrier.cpus.clone(), carrier.spin);
-        let captures = Captures::start(carrier.captures.clone()).context("cannot write a [[capture]]")?;
+        let captures = common.captures.clone();
+        let (cpus, spin) = (carrier.cpus.clone(), carrier.spin);
         let memory = xdp_memory(carrier.rings_mib, threads);
         let options = WorkerOptions { threads, cpus, spin, captures: captures.clone(), memory };
-        let worker = Worker::spawn(&relay, &events_in, &options)?;
-        let faults = forward(events)?;
-        let mut dataplane = Self {
-            control,
+        let worker = Worker::spawn(&relay, &common.events, &options)?;
+        Ok(Self {
+            control: Control::new(kind, &common.limits),
             relay,
             worker,
             carrier,
             carriers: Carriers::default(),
             captures,
-            classes,
+            classes: Classes::default(),
             serving: HashMap::new(),
             faults: HashMap::new(),
             barred: HashSet::new(),
             edited: true,
-        };
-        dataplane.commit();
-        Ok((dataplane, faults))
+        })
     }
 
     /// Takes over the ports the core has now: those gone go, new ones wait for their interface, others get their VLANs
@@ -128,8 +154,9 @@ impl Dataplane {
         let wanted: HashMap<PortId, PortConfig> = ports
             .filter_map(|(id, interface, kind)| Some((id, port_config(config, id, interface, kind)?)))
             .collect();
+        let stays = |port: &PortConfig| wanted.get(&port.id).is_some_and(|new| new.name == port.name);
         let gone: Vec<PortId> =
-            self.control.ports().map(|port| port.id).filter(|id| !wanted.contains_key(id)).collect();
+            self.control.ports().filter(|port| !stays(port)).map(|port| port.id).collect();
         for id in gone {
             self.remove_port(id);
         }
@@ -181,8 +208,8 @@ impl Dataplane {
     }
 
     /// Starts or stops moving frames of a port as its interface comes up, changes its master, or goes.
-    pub(super) fn follow(&mut self, port: PortId, interface: &str, seen: &Seen) -> Followed {
-        let barred = hearing::forwarded(interface, seen.master.as_ref());
+    pub(super) fn follow(&mut self, port: PortId, line: &Line<'_>, seen: &Seen) -> Followed {
+        let barred = hearing::forwarded(line.interface, seen.master.as_ref());
         let was_barred = match barred {
             Some(_) => !self.barred.insert(port),
             None => self.barred.remove(&port),
@@ -191,7 +218,7 @@ impl Dataplane {
         let changed = reflects && was_barred != barred.is_some();
         Followed {
             reflective: changed.then_some(barred.is_none()),
-            fault: self.serve_or_stop(port, interface, &seen.link, barred),
+            fault: self.serve_or_stop(port, line, &seen.link, barred),
         }
     }
 
@@ -199,10 +226,11 @@ impl Dataplane {
     fn serve_or_stop(
         &mut self,
         port: PortId,
-        interface: &str,
+        line: &Line<'_>,
         link: &Link,
         barred: Option<String>,
     ) -> Option<String> {
+        let interface = line.interface;
         let fault = match (link, barred) {
             (Link::Absent, _) => {
                 self.stop(port);
@@ -228,14 +256,14 @@ impl Dataplane {
                 return None;
             }
             (Link::Present { up: true, ifindex, .. }, None) => {
-                if self.serving.get(&port).is_some_and(|serving| serving.ifindex == *ifindex) {
+                if self.serving.get(&port).is_some_and(|serving| serving.is(*ifindex, line)) {
                     self.set_up(port, true);
                     return None;
                 }
                 self.stop(port);
-                match self.serve(port, interface, *ifindex) {
-                    Ok(carried) => {
-                        self.serving.insert(port, Serving { ifindex: *ifindex, carried });
+                match self.serve(port, line, *ifindex) {
+                    Ok(serving) => {
+                        self.serving.insert(port, serving);
                         self.queue(port);
                         self.faults.remove(&port);
                         self.set_up(port, true);
@@ -372,23 +400,35 @@ impl Dataplane {
         self.relay.fdb_entries(carrier::clock::now())
     }
 
-    fn serve(&mut self, port: PortId, interface: &str, ifindex: u32) -> anyhow::Result<Carried> {
+    /// The S-channels behind `uap` that have ports of their own are these.
+    pub(super) fn keep_away(&self, uap: PortId, svids: &[Vid]) {
+        for filter in self.serving.get(&uap).into_iter().flat_map(|serving| &serving.filters) {
+            if let Err(error) = filter.refuse(svids.iter().copied()) {
+                tracing::error!(%error, "frames of S-channels are counted as strays too");
+            }
+        }
+    }
+
+    fn serve(&mut self, port: PortId, line: &Line<'_>, ifindex: u32) -> anyhow::Result<Serving> {
         let ports = u32::try_from(self.control.ports().count()).unwrap_or(u32::MAX);
         let threads = u32::try_from(self.worker.threads()).unwrap_or(u32::MAX);
         let wanted = Wanted {
             port,
-            interface,
+            interface: line.interface,
             ifindex,
-            choice: self.carrier.choice(interface),
+            choice: self.carrier.choice(line.interface),
             probed: self.control.port(port).is_some_and(|config| config.role == Role::Uplink),
             ring: ring_slots(self.carrier.rings_mib, ports.saturating_mul(threads)),
+            svid: line.svid,
+            channels: line.channels.as_deref(),
         };
-        self.carriers.serve(&self.worker, &wanted)
+        let (carried, filters) = self.carriers.serve(&self.worker, &wanted)?;
+        Ok(Serving { ifindex, svid: line.svid, uap: line.channels.is_some(), carried, filters })
     }
 
     fn stop(&mut self, port: PortId) {
         self.set_up(port, false);
-        let Some(Serving { carried, .. }) = self.serving.remove(&port) else { return };
+        let Some(Serving { carried, filters, .. }) = self.serving.remove(&port) else { return };
         // The worker has let go of a failed port by itself.
         let Ok(sockets) = self.worker.remove_port(port) else { return };
         if carried.by_xdp() {
@@ -396,7 +436,7 @@ impl Dataplane {
             drop(sockets);
         } else {
             // Closing a socket takes the kernel milliseconds: elsewhere.
-            tokio::task::spawn_blocking(move || drop(sockets));
+            tokio::task::spawn_blocking(move || drop((sockets, filters)));
         }
     }
 
@@ -477,7 +517,8 @@ const LARGEST_RING: u32 = 4096;
 const SMALLEST_RING: u32 = 1024;
 
 /// A port as the relay has it, its interface down.
-fn port_config(config: &Config, id: PortId, interface: &str, kind: PortKind) -> Option<PortConfig> {
+fn port_config(config: &Config, id: PortId, name: &str, kind: PortKind) -> Option<PortConfig> {
+    let (interface, _) = channels::parts(name);
     let port = match &config.role {
         RoleConfig::Station(_) if kind == PortKind::Uplink => PortConfig::new(id, Role::Uplink),
         RoleConfig::Station(_) => PortConfig::new(id, Role::Downlink),
@@ -485,7 +526,7 @@ fn port_config(config: &Config, id: PortId, interface: &str, kind: PortKind) -> 
             bridge_port(id, bridge.ports.iter().find(|port| port.interface == interface)?, bridge.guard)
         }
     };
-    Some(PortConfig { name: interface.to_owned(), storm: config.relay.storm(interface), up: false, ..port })
+    Some(PortConfig { name: name.to_owned(), storm: config.relay.storm(interface), up: false, ..port })
 }
 
 fn bridge_port(id: PortId, port: &BridgePort, guard: bool) -> PortConfig {

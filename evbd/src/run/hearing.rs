@@ -5,6 +5,7 @@
 //! 01-80-C2-00-00-0x, with two exceptions: those to …-00 when it runs no spanning tree, and those of its
 //! `group_fwd_mask`. These it forwards to its other ports.
 
+use ether::Vid;
 use serde::Serialize;
 
 use crate::kernel::links::{Master, MasterKind};
@@ -37,6 +38,13 @@ pub(crate) enum Leak {
     ToBlock,
     /// The bridge forwards them because the administrator said so.
     Wanted,
+}
+
+impl Hearing {
+    /// How to hear on an S-channel.
+    pub(crate) fn of_channel(svid: Vid) -> Self {
+        Self { method: Method::Tap, because: format!("S-channel of S-VLAN {svid}"), leak: Leak::None }
+    }
 }
 
 /// How to hear on a port with this master.

@@ -10,6 +10,7 @@ mod dataplane;
 mod devices;
 mod hearing;
 mod limits;
+mod planes;
 pub(crate) mod profiles;
 mod stop;
 
@@ -20,7 +21,7 @@ use std::{
 };
 
 use anyhow::Context;
-use ether::{Instant, mac};
+use ether::{Instant, MacAddr, mac};
 use hairpin::PortId;
 use serde_json::{Value, json};
 use tokio::{
@@ -32,20 +33,21 @@ use tokio::{
 pub(crate) use carriers::Carried;
 pub(crate) use classes::ClassRow;
 pub(crate) use control::{ControlSockets, HearingRow};
-pub(crate) use dataplane::Dataplane;
-use dataplane::Fault;
+use dataplane::{Dataplane, Fault, Line};
 use devices::Devices;
 pub(crate) use hearing::{Leak, Method, choose};
+pub(crate) use planes::Planes;
 use profiles::{News, Profiles, Read};
 
 use crate::{
     api::{About, Request, Server},
+    channels::{self, End},
     config::{self, File},
     core::Core,
     dcb::Target,
     effect::Effect,
     event::Event,
-    input::Input,
+    input::{Input, Link},
     kernel::links::{LinkWatch, Seen},
     order::VsiOrder,
     probe::Proof,
@@ -77,18 +79,20 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
         role: if config.bridge().is_some() { "bridge" } else { "station" },
     };
     let (journal, found) = Journal::open(config.state.as_deref(), about.role)?;
-    let (dataplane, mut faults) = Dataplane::start(&config)?;
     tokio::spawn(server.serve(about, requests_in, events.clone()));
     let profiles = Profiles::new(news_in, config.state.clone());
     let (seed, start) = (rand::random(), clock.now());
     let recorder = record_to.map(|to| record(to, &text, &config.name, seed, start)).transpose()?;
     let core = RecordedCore::new(Core::new(config, seed, start), recorder, start);
-    let names: Vec<String> = core.ports().map(|(_, interface, _)| interface.to_owned()).collect();
+    let (planes, mut faults) = Planes::start(&core)?;
+    let names: Vec<String> =
+        core.ports().map(|(_, name, _)| name.to_owned()).filter(|name| is_interface(name)).collect();
     limits::raise(names.len())?;
     let links = LinkWatch::start(names).context("cannot watch interfaces")?;
     let mut daemon = Daemon {
         core,
-        dataplane,
+        planes,
+        seen: BTreeMap::new(),
         journal,
         sockets: ControlSockets::new(frames_in),
         profiles,
@@ -174,7 +178,9 @@ const EVENT_PAST: usize = 4096;
 
 struct Daemon {
     core: RecordedCore,
-    dataplane: Dataplane,
+    planes: Planes,
+    /// The state of each interface that was seen.
+    seen: BTreeMap<PortId, Seen>,
     journal: Journal,
     sockets: ControlSockets,
     profiles: Profiles,
@@ -204,7 +210,7 @@ impl Daemon {
     }
 
     fn sweep(&mut self) {
-        self.dataplane.sweep();
+        self.planes.sweep();
         if let Some(event) = self.journal.mend(|| self.core.records()) {
             self.publish(&event);
         }
@@ -252,28 +258,32 @@ impl Daemon {
             };
             match effect {
                 Effect::Transmit { port, frame } => told.push(Tell::Peer(port, frame)),
-                Effect::SwitchReflective { port, on } => match self.dataplane.set_reflective(port, on) {
+                Effect::SwitchReflective { port, on } => match self.planes.set_reflective(port, on) {
                     Ok(true) => applied.push_back((port, on)),
                     Ok(false) => {
                         tracing::warn!(port = port.0, "the kernel forwards this port and does not reflect")
                     }
                     Err(error) => refused(&error),
                 },
-                Effect::SwitchRelay(mode) => {
-                    self.dataplane.set_mode(mode).unwrap_or_else(|error| refused(&error));
+                Effect::SwitchRelay { port, mode } => {
+                    self.planes.set_mode(port, mode).unwrap_or_else(|error| refused(&error));
                 }
                 Effect::OpenVsi { key, entry } => {
-                    self.dataplane.open_vsi(key, entry).unwrap_or_else(|error| refused(&error));
+                    self.planes.open_vsi(key, entry).unwrap_or_else(|error| refused(&error));
                 }
-                Effect::CloseVsi { key } => self.dataplane.close_vsi(key),
+                Effect::CloseVsi { key } => self.planes.close_vsi(key),
                 Effect::ApplyDcb { port, settings, target: Target::Core } => {
-                    shaped.extend(self.dataplane.set_dcb(port, settings).map(|report| (port, report)));
+                    shaped.extend(self.planes.set_dcb(port, settings).map(|report| (port, report)));
                 }
                 Effect::ApplyDcb { port, settings, target } => {
                     let name = self.core.ports().find(|(id, _, _)| *id == port).map(|(_, name, _)| name);
                     if let Some(name) = name {
                         self.devices.apply(port, name, settings, target == Target::DryRun);
                     }
+                }
+                Effect::FollowChannels(uap) => {
+                    self.tell(&mut told);
+                    applied.extend(self.follow_channels(uap));
                 }
                 Effect::FollowPorts => {
                     // Ports that are gone take leave.
@@ -299,7 +309,7 @@ impl Daemon {
 
     /// Has what was edited take effect and what is to be kept on disk, and then tells of it.
     fn tell(&mut self, waiting: &mut Vec<Tell>) {
-        self.dataplane.commit();
+        self.planes.commit();
         self.save();
         for tell in waiting.drain(..) {
             match tell {
@@ -324,25 +334,57 @@ impl Daemon {
         let found = self.core.ports().find(|(_, name, _)| *name == interface);
         let Some((port, kind)) = found.map(|(port, _, kind)| (port, kind)) else { return };
         if kind.speaks() {
-            let agents = self.core.config().lldp.get(interface).map_or(&[][..], Vec::as_slice);
-            let groups =
-                agents.iter().map(|agent| agent.destination).filter(|to| mac::is_group(*to)).collect();
-            self.sockets.follow(port, kind, interface, groups, &seen);
+            let groups = self.groups(interface);
+            self.sockets.follow(port, kind, interface, None, groups, &seen);
         }
-        let followed = self.dataplane.follow(port, interface, &seen);
+        let channels = self.core.channel_svids(port);
+        let followed = self.planes.follow(port, &Line { interface, svid: None, channels }, &seen);
         if let Some(error) = followed.fault {
             self.publish(&Event::PortFailed { port: interface.to_owned(), error });
         }
         let now = self.clock.now();
+        self.seen.insert(port, seen.clone());
         self.core.handle(now, Input::Link { port, link: seen.link });
         if let Some(on) = followed.reflective {
             self.core.handle(now, Input::ReflectiveApplied { port, on });
         }
     }
 
+    /// Where the LLDP agents of a port listen.
+    fn groups(&self, name: &str) -> Vec<MacAddr> {
+        let agents = self.core.config().agents(name);
+        agents.iter().map(|agent| agent.destination).filter(|to| mac::is_group(*to)).collect()
+    }
+
+    /// Takes up the S-channels behind `uap` as they are now: they have sockets of their own. Returns the ports whose
+    /// reflection the core believes to be otherwise than it is.
+    fn follow_channels(&mut self, uap: PortId) -> Vec<(PortId, bool)> {
+        let Some(seen) = self.seen.get(&uap).cloned() else { return Vec::new() };
+        let interface = self.core.interface(uap).to_owned();
+        let mut reflective = Vec::new();
+        // Those new are taken up when their own turn comes.
+        let known = |end: &End| self.watched.get(&end.port) == Some(&end.name);
+        let ends: Vec<End> = self.core.channels(uap).into_iter().filter(known).collect();
+        for end in ends {
+            let seen = Seen { link: end.link, ..seen.clone() };
+            let heard =
+                if seen.link.is_up() { seen.clone() } else { Seen { link: Link::Absent, ..seen.clone() } };
+            let groups = self.groups(&end.name);
+            self.sockets.follow(end.port, end.kind, &interface, end.svid, groups, &heard);
+            let line = Line { interface: &interface, svid: end.svid, channels: None };
+            let followed = self.planes.follow(end.port, &line, &seen);
+            if let Some(error) = followed.fault {
+                self.publish(&Event::PortFailed { port: end.name, error });
+            }
+            reflective.extend(followed.reflective.map(|on| (end.port, on)));
+        }
+        self.planes.keep_away(uap, &self.core.channel_svids(uap).unwrap_or_default());
+        reflective
+    }
+
     /// A port has failed; returns its interface if that is news.
     fn fault(&mut self, port: PortId, error: String) -> Option<String> {
-        if !self.dataplane.failed(port, &error) {
+        if !self.planes.failed(port, &error) {
             return None;
         }
         self.drain();
@@ -355,15 +397,15 @@ impl Daemon {
         // A client that left meanwhile wants no answer.
         let _ = match request {
             Request::Show { table, reply } => {
-                reply.send(view::rows(table, &self.core, &self.dataplane, &self.sockets, self.clock.now()))
+                reply.send(view::rows(table, &self.core, &self.planes, &self.sockets, self.clock.now()))
             }
             Request::Stop { patience, reply } => return self.begin_stop(patience, reply),
             Request::Reload { reply } => return drop(reply.send(self.reload())),
             Request::Why { subject, reply } => {
-                return drop(reply.send(view::why(&self.core, &self.dataplane, &subject, self.clock.now())));
+                return drop(reply.send(view::why(&self.core, &self.planes, &subject, self.clock.now())));
             }
             Request::Trace { port, frame, reply } => {
-                return drop(reply.send(view::trace(&self.core, &self.dataplane, &port, &frame)));
+                return drop(reply.send(view::trace(&self.core, &self.planes, &port, &frame)));
             }
             Request::Vsi { order, reply } => return drop(reply.send(self.order(*order))),
             Request::Events { after, reply } => {
@@ -385,7 +427,8 @@ impl Daemon {
         self.drain();
         self.text = plan.text;
         // Also those that stay: their agents may listen elsewhere.
-        self.watched.values().for_each(|interface| self.links.want(interface, true));
+        let interfaces = self.watched.values().filter(|name| is_interface(name));
+        interfaces.for_each(|interface| self.links.want(interface, true));
         let said: Vec<String> = plan.changes.iter().map(ToString::to_string).collect();
         let rows = plan.changes.iter().zip(&said).map(|(change, line)| {
             let mut row = view::row(change);
@@ -418,20 +461,24 @@ impl Daemon {
 
     /// Takes up the ports the core has now: those gone are let go, the interfaces of those new are watched.
     fn follow_ports(&mut self) {
-        for (port, error) in self.dataplane.reload(self.core.config(), self.core.ports()) {
-            tracing::error!(port = port.0, %error, "the relay does not take a port");
+        for (port, error) in self.planes.reload(&self.core) {
+            tracing::error!(port = port.0, error, "the relay does not take a port");
         }
         let ports = self.ports();
         let before = std::mem::replace(&mut self.watched, ports.clone());
         for (port, interface) in before.iter().filter(|(port, interface)| ports.get(port) != Some(interface))
         {
             self.sockets.release(*port);
-            self.links.want(interface, false);
+            self.seen.remove(port);
+            if is_interface(interface) {
+                self.links.want(interface, false);
+            }
         }
         if let Err(error) = limits::raise(ports.len()) {
             tracing::error!(%error, "new ports may find no sockets");
         }
-        for (_, interface) in ports.iter().filter(|(port, interface)| before.get(port) != Some(interface)) {
+        let new = |(port, interface): &(&PortId, &String)| before.get(port) != Some(interface);
+        for (_, interface) in ports.iter().filter(new).filter(|(_, name)| is_interface(name)) {
             self.links.want(interface, true);
         }
     }
@@ -443,18 +490,23 @@ impl Daemon {
             && now.as_ref().is_none_or(|(interface, _)| *interface != before)
         {
             self.sockets.release(port);
-            self.links.want(&before, false);
-            self.dataplane.remove_port(port);
+            self.seen.remove(&port);
+            if is_interface(&before) {
+                self.links.want(&before, false);
+            }
+            self.planes.remove_port(port);
         }
         let Some((interface, kind)) = now else { return };
-        if let Err(error) = self.dataplane.add_port(self.core.config(), port, &interface, kind) {
+        if let Err(error) = self.planes.add_port(&self.core, port, &interface, kind) {
             tracing::error!(port = port.0, %error, "the relay does not take a port");
         }
         self.watched.insert(port, interface.clone());
         if let Err(error) = limits::raise(self.watched.len()) {
             tracing::error!(%error, "new ports may find no sockets");
         }
-        self.links.want(&interface, true);
+        if is_interface(&interface) {
+            self.links.want(&interface, true);
+        }
     }
 
     fn ports(&self) -> BTreeMap<PortId, String> {
@@ -478,6 +530,7 @@ impl Daemon {
             | Event::LinkAbsent { .. }
             | Event::EvbNotPointToPoint { .. }
             | Event::EvbPeerLost { .. }
+            | Event::ChannelMtu { .. }
             | Event::Relay { held: true, .. }
             | Event::Probe { state: Proof::Failed | Proof::Lost, .. } => {
                 tracing::warn!(event = event.name(), "{row}");
@@ -497,6 +550,11 @@ impl Daemon {
 enum Tell {
     Peer(PortId, Vec<u8>),
     People(Event),
+}
+
+/// Whether a port of this name is an interface, and not an S-channel of one.
+fn is_interface(name: &str) -> bool {
+    channels::parts(name).1.is_none()
 }
 
 /// Starts to record to the file `to`.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use vdp::VsiId;
 
 use super::{row, why::id_of};
-use crate::{core::Core, run::Dataplane};
+use crate::{core::Core, run::Planes};
 
 /// One frame, or one copy of it, that was dropped.
 #[derive(Serialize)]
@@ -38,10 +38,11 @@ struct Moved {
 }
 
 /// The last drops of all ports, the latest first.
-pub(super) fn drops(core: &Core, dataplane: &Dataplane) -> Vec<Value> {
+pub(super) fn drops(core: &Core, planes: &Planes) -> Vec<Value> {
     let now = carrier::clock::now();
     let ports = core.ports.iter().filter(|port| !port.is_free());
-    let mut all: Vec<RecentDrop> = ports.flat_map(|port| dataplane.relay().stats().recent(port.id)).collect();
+    let mut all: Vec<RecentDrop> =
+        ports.flat_map(|port| planes.relay(port.id).stats().recent(port.id)).collect();
     all.sort_by_key(|drop| std::cmp::Reverse(drop.at));
     all.iter().map(|drop| drop_row(core, drop, now)).collect()
 }
@@ -60,10 +61,10 @@ pub(super) fn drop_row(core: &Core, drop: &RecentDrop, now: Instant) -> Value {
 }
 
 /// The counters of every port, then of every open VSI.
-pub(super) fn moved(core: &Core, dataplane: &Dataplane) -> Vec<Value> {
+pub(super) fn moved(core: &Core, planes: &Planes) -> Vec<Value> {
     let at_us = carrier::clock::now().as_micros();
     let ports = core.ports.iter().filter(|port| !port.is_free()).filter_map(|port| {
-        let counters = dataplane.counters(port.id)?;
+        let counters = planes.counters(port.id)?;
         Some(Moved {
             port: port.interface.clone(),
             vsi: None,
@@ -76,7 +77,7 @@ pub(super) fn moved(core: &Core, dataplane: &Dataplane) -> Vec<Value> {
         })
     });
     let vsis = core.keys.iter().filter_map(|((port, id), key)| {
-        let counters = dataplane.relay().vsi(*key)?;
+        let counters = planes.vsi(*key)?;
         Some(Moved {
             port: core.interface(*port).to_owned(),
             vsi: Some(*id),

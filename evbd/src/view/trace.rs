@@ -5,15 +5,10 @@ use hairpin::Outcome;
 use serde_json::{Value, json};
 
 use super::row;
-use crate::{core::Core, run::Dataplane};
+use crate::{core::Core, run::Planes};
 
 /// The way of `frame`, had it come in on `interface` now. Nothing is learnt or counted by it.
-pub(crate) fn trace(
-    core: &Core,
-    dataplane: &Dataplane,
-    interface: &str,
-    frame: &[u8],
-) -> Result<Value, String> {
+pub(crate) fn trace(core: &Core, planes: &Planes, interface: &str, frame: &[u8]) -> Result<Value, String> {
     let port = core.ports.iter().find(|port| port.interface == interface && !port.is_free());
     let port = port.ok_or_else(|| format!("there is no port {interface}; `evbd show ports` lists them"))?;
     let view = FrameView::parse(frame).map_err(|error| format!("the frame cannot be read: {error}"))?;
@@ -26,7 +21,7 @@ pub(crate) fn trace(
         len: u32::try_from(frame.len() - tag_octets).unwrap_or(u32::MAX),
         payload: view.payload,
     };
-    let trace = dataplane.relay().trace(carrier::clock::now(), port.id, &summary, false);
+    let trace = planes.relay(port.id).trace(carrier::clock::now(), port.id, &summary, false);
     let outcome = match trace.outcome {
         Outcome::Forward => "forwarded".to_owned(),
         Outcome::Drop(reason) => format!("dropped: {}", reason.name()),

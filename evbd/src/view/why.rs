@@ -10,7 +10,7 @@ use super::{drops, evb, row, vsis};
 use crate::{
     core::Core,
     port::{Port, Side},
-    run::Dataplane,
+    run::Planes,
 };
 
 /// The answer about one VSI.
@@ -48,12 +48,7 @@ struct Line {
 }
 
 /// What is known of every VSI that `subject` names: an identifier, a name or an address.
-pub(crate) fn why(
-    core: &Core,
-    dataplane: &Dataplane,
-    subject: &str,
-    now: Instant,
-) -> Result<Vec<Value>, String> {
+pub(crate) fn why(core: &Core, planes: &Planes, subject: &str, now: Instant) -> Result<Vec<Value>, String> {
     let mac: Option<MacAddr> = subject.parse().ok();
     let id: Option<VsiId> = subject.parse().ok();
     let named = |vm: &crate::order::Vm| {
@@ -66,7 +61,8 @@ pub(crate) fn why(
         let all: Vec<Known> = match &edge.side {
             Side::Station { vdp, .. } => {
                 let live = vdp.vsis().map(Known::from);
-                let idle = core.vms.keys().filter(|id| vdp.vsi(id).is_none()).map(|id| Known::absent(*id));
+                let here = core.vms.values().filter(|vm| vm.uplink == port.id).map(|vm| vm.config.id);
+                let idle = here.filter(|id| vdp.vsi(id).is_none()).map(Known::absent);
                 let gone =
                     vdp.history().gone().filter(|id| !core.vms.contains_key(id)).map(|id| Known::absent(*id));
                 live.chain(idle).chain(gone).map(|known| known.with(vdp.history().of(&known.id))).collect()
@@ -83,9 +79,7 @@ pub(crate) fn why(
                 || mac.is_some_and(|mac| known.macs.contains(&mac))
         };
         answers.extend(
-            all.iter()
-                .filter(|known| meant(known))
-                .map(|known| row(answer(core, dataplane, port, known, now))),
+            all.iter().filter(|known| meant(known)).map(|known| row(answer(core, planes, port, known, now))),
         );
     }
     if answers.is_empty() {
@@ -171,14 +165,14 @@ impl From<bridge::VsiView> for Known {
     }
 }
 
-fn answer(core: &Core, dataplane: &Dataplane, port: &Port, known: &Known, now: Instant) -> Why {
+fn answer(core: &Core, planes: &Planes, port: &Port, known: &Known, now: Instant) -> Why {
     let vm = core.vms.get(&known.id);
     let at = vm.map_or(port.id, |vm| vm.port);
     let gate_key = core.keys.get(&(at, known.id)).copied();
-    let gate = gate_key.and_then(|key| dataplane.gate(key));
-    let counters = gate_key.and_then(|key| dataplane.relay().vsi(key));
+    let gate = gate_key.and_then(|key| planes.gate(key));
+    let counters = gate_key.and_then(|key| planes.vsi(key));
     let clock = carrier::clock::now();
-    let recent = gate_key.map(|key| dataplane.relay().vsi_drops(key)).unwrap_or_default();
+    let recent = gate_key.map(|key| planes.vsi_drops(key)).unwrap_or_default();
     let macs: Vec<MacAddr> = gate
         .iter()
         .flat_map(|gate| gate.filters.iter().filter_map(|filter| filter.mac))
@@ -197,7 +191,7 @@ fn answer(core: &Core, dataplane: &Dataplane, port: &Port, known: &Known, now: I
         gate,
         counters,
         drops: recent.iter().map(|drop| drops::drop_row(core, drop, clock)).collect(),
-        addresses: addresses(core, dataplane, &macs),
+        addresses: addresses(core, planes, &macs),
         history: known
             .history
             .iter()
@@ -206,9 +200,9 @@ fn answer(core: &Core, dataplane: &Dataplane, port: &Port, known: &Known, now: I
     }
 }
 
-fn addresses(core: &Core, dataplane: &Dataplane, macs: &[MacAddr]) -> Vec<Value> {
+fn addresses(core: &Core, planes: &Planes, macs: &[MacAddr]) -> Vec<Value> {
     let named = |entry: &FdbEntry| macs.contains(&entry.mac);
-    dataplane.fdb().into_iter().filter(named).map(|entry| super::fdb_row(core, entry)).collect()
+    planes.fdb().into_iter().filter(named).map(|entry| super::fdb_row(core, entry)).collect()
 }
 
 /// The answer and, where there is one, the remedy.
@@ -236,9 +230,10 @@ fn sentence(
                 core.interface(by)
             );
         }
-        let isolated =
-            matches!(core.relay(), EdgeMode::Isolate | EdgeMode::Private) && core.config.station().is_some();
-        if isolated {
+        let relay = port.edge.as_ref().map(|edge| &edge.side);
+        if let Some(Side::Station { relay, .. }) = relay
+            && matches!(relay.mode(), EdgeMode::Isolate | EdgeMode::Private)
+        {
             text += " VMs of this host do not reach one another: see BECAUSE in `evbd show evb`.";
         }
         return (text, None);

@@ -5,7 +5,8 @@
 
 use std::{io, mem, os::fd::AsFd};
 
-use ether::{EtherType, Pcp, Tag};
+use ether::{EtherType, Pcp, Tag, Vid};
+use hairpin::svlan;
 
 use crate::{
     error::{PortError, is_port_gone},
@@ -150,7 +151,7 @@ impl PacketPort {
             None => {
                 let filled = self.receive_buffers(batch, self.appetite)?;
                 batch.rows.extend((0..filled).filter_map(|index| {
-                    let head = read(&batch.buffers.message(index)?);
+                    let head = read(&batch.buffers.message(index)?, self.svid);
                     Some(Row { place: Place::Buffer(index), head })
                 }));
             }
@@ -210,13 +211,13 @@ impl PacketPort {
             let Some(slot) = slot else { continue };
             let whole = slot.len == slot.octets.len();
             rows.push(if whole {
-                let head = Head::read(slot.octets, slot.vnet, slot.noted_tag());
+                let head = Head::read(slot.octets, slot.vnet, inside(slot.noted_tag(), self.svid));
                 Row { place: Place::Slot(index), head }
             } else if slot.status & libc::TP_STATUS_COPY != 0
                 && let Some(message) = next.next().and_then(|index| Some((index, buffers.message(index)?)))
             {
                 let (index, message) = message;
-                Row { place: Place::Buffer(index), head: read(&message) }
+                Row { place: Place::Buffer(index), head: read(&message, self.svid) }
             } else {
                 Row { place: Place::Slot(index), head: Err(RxError::Truncated(slot.octets.len())) }
             });
@@ -242,7 +243,8 @@ impl PacketPort {
         if queue.copies.iter().any(TxCopy::is_super_frame) {
             let mtu = self.mtu();
             let fits = |copy: &TxCopy| {
-                !copy.is_super_frame() || copy.longest_segment(batch).is_none_or(|len| len <= mtu)
+                let room = mtu.saturating_sub(copy.overhead());
+                !copy.is_super_frame() || copy.longest_segment(batch).is_none_or(|len| len <= room)
             };
             let all = queue.copies.len();
             queue.copies.retain(fits);
@@ -325,6 +327,8 @@ pub struct TxQueue {
     pub(crate) copies: Vec<TxCopy>,
     /// What finds no room stays here.
     pub(crate) keeps: bool,
+    /// The S-VLAN they go by.
+    svid: Option<Vid>,
 }
 
 /// What a queue sent and lost.
@@ -341,6 +345,11 @@ pub struct Sent {
 }
 
 impl TxQueue {
+    /// A queue of copies that go by S-VLAN `svid`, or without one.
+    pub(crate) fn new(svid: Option<Vid>) -> Self {
+        Self { svid, ..Self::default() }
+    }
+
     /// Whether nothing waits.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
@@ -349,7 +358,7 @@ impl TxQueue {
 
     /// Adds a copy of `frame` with `tag` put on, of priority `priority`. It is sent from the batch the frame is in.
     pub fn push(&mut self, frame: &RxFrame<'_>, tag: Option<Tag>, priority: Pcp) {
-        self.copies.push(TxCopy::new(frame, tag, priority));
+        self.copies.push(TxCopy::new(frame, tag, priority, self.svid));
     }
 }
 
@@ -357,27 +366,29 @@ impl TxQueue {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TxCopy {
     head: [u8; HEAD],
-    tagged: bool,
+    tags: usize,
     pub(crate) priority: Pcp,
     pub(crate) slot: usize,
 }
 
 impl TxCopy {
-    fn new(frame: &RxFrame<'_>, tag: Option<Tag>, priority: Pcp) -> Self {
-        let vnet = if tag.is_some() { frame.vnet.shifted(TAG_SHIFT) } else { frame.vnet };
+    fn new(frame: &RxFrame<'_>, tag: Option<Tag>, priority: Pcp, svid: Option<Vid>) -> Self {
+        let service = |svid| svlan::tag(svid, Some(tag.unwrap_or(Tag { pcp: priority, ..Tag::c(svid) })));
+        let tags = || svid.map(service).into_iter().chain(tag);
+        let vnet = tags().fold(frame.vnet, |vnet, _| vnet.shifted(TAG_SHIFT));
         let mut head = [0; HEAD];
-        let tag_octets = tag.map_or([0; TAG], Tag::to_bytes);
-        let octets = vnet.to_bytes().into_iter().chain(*frame.addresses).chain(tag_octets);
+        let octets =
+            vnet.to_bytes().into_iter().chain(*frame.addresses).chain(tags().flat_map(Tag::to_bytes));
         for (to, octet) in head.iter_mut().zip(octets) {
             *to = octet;
         }
-        Self { head, tagged: tag.is_some(), priority, slot: frame.slot() }
+        Self { head, tags: tags().count(), priority, slot: frame.slot() }
     }
 
     /// An untagged copy of the frame in row `slot`, its addresses zero.
     #[cfg(test)]
     pub(crate) const fn blank(priority: Pcp, slot: usize) -> Self {
-        Self { head: [0; HEAD], tagged: false, priority, slot }
+        Self { head: [0; HEAD], tags: 0, priority, slot }
     }
 
     /// The same of the frame in row `slot`.
@@ -402,7 +413,12 @@ impl TxCopy {
 
     /// Whether it has to be cut here: few cards, and not every version of the kernel, cut behind a tag that is no C-tag.
     fn is_cut(&self) -> bool {
-        self.tagged && self.is_super_frame() && self.tpid() != Some(EtherType::C_VLAN)
+        self.tags > 0 && self.is_super_frame() && self.tpid() != Some(EtherType::C_VLAN)
+    }
+
+    /// Octets of its tags that count against the MTU: of a lone C-tag none do, but all behind an S-tag.
+    fn overhead(&self) -> usize {
+        if self.tpid() == Some(EtherType::S_VLAN) { self.tags * TAG } else { 0 }
     }
 
     fn tpid(&self) -> Option<EtherType> {
@@ -431,8 +447,7 @@ impl TxCopy {
     }
 
     fn head(&self) -> &[u8] {
-        let len = if self.tagged { HEAD } else { HEAD - TAG };
-        self.head.get(..len).unwrap_or_default()
+        self.head.get(..VnetHdr::LEN + ADDRESSES + self.tags * TAG).unwrap_or_default()
     }
 
     /// The frame's own octets before the rest: addresses and tag.
@@ -473,14 +488,19 @@ fn transmit(
 }
 
 /// Understands a frame that came with a vnet header in front.
-fn read(message: &Message<'_>) -> Result<Head, RxError> {
+fn read(message: &Message<'_>, svid: Option<Vid>) -> Result<Head, RxError> {
     let frame = behind_vnet(message);
     if message.truncated {
         return Err(RxError::Truncated(frame.len()));
     }
     let vnet = message.bytes.first_chunk().ok_or(RxError::Runt(0))?;
     let noted = message.aux.and_then(|aux| noted_tag(aux.tp_status, aux.tp_vlan_tpid, aux.tp_vlan_tci));
-    Head::read(frame, VnetHdr::from_bytes(*vnet), noted)
+    Head::read(frame, VnetHdr::from_bytes(*vnet), inside(noted, svid))
+}
+
+/// What the kernel notes of the frame inside an S-channel: it took but the S-tag off, and the filter let no other pass.
+fn inside(noted: Option<(EtherType, u16)>, svid: Option<Vid>) -> Option<(EtherType, u16)> {
+    noted.filter(|_| svid.is_none())
 }
 
 fn behind_vnet<'a>(message: &Message<'a>) -> &'a [u8] {
@@ -504,8 +524,8 @@ fn count(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
 }
 
-/// Vnet header, addresses, tag.
-const HEAD: usize = VnetHdr::LEN + ADDRESSES + TAG;
+/// Vnet header, addresses, S-tag and C-tag.
+const HEAD: usize = VnetHdr::LEN + ADDRESSES + 2 * TAG;
 /// The longest super-frame (64 KiB of IP packet, Ethernet header, tags) with its vnet header. An odd number of cache
 /// lines, so that the headers of a batch do not all fall into the same sets of the cache.
 const BUFFER: usize = 66 * 1024 + 64;

@@ -5,11 +5,13 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
 };
 
-use ether::{EtherType, MacAddr};
+use ether::{EtherType, MacAddr, Pcp, Tag, Vid};
+use hairpin::svlan;
 
 use crate::{
     error::OpenError,
     filter,
+    frame::ADDRESSES,
     socket::{Bound, EVERY_PROTOCOL, Opening},
     sys,
 };
@@ -29,7 +31,11 @@ use crate::{
 /// An interface that goes down makes [`ControlSocket::recv`] fail once with `ENETDOWN`; when it is up again the socket
 /// works as before. An interface that goes away makes [`ControlSocket::send`] fail with `ENXIO`.
 #[derive(Debug)]
-pub struct ControlSocket(Bound);
+pub struct ControlSocket {
+    bound: Bound,
+    /// The S-VLAN of an S-channel.
+    svid: Option<Vid>,
+}
 
 /// Frames to listen to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +68,7 @@ impl ControlSocket {
     /// # Errors
     /// No such interface, not an Ethernet interface, or `CAP_NET_RAW` is missing.
     pub fn open(interface: &str, ethertype: EtherType, groups: &[MacAddr]) -> Result<Self, OpenError> {
-        Ok(Self(prepare(interface, groups)?.bind(ethertype.0)?))
+        Ok(Self { bound: prepare(interface, groups)?.bind(ethertype.0)?, svid: None })
     }
 
     /// Opens `interface` as [`ControlSocket::open`] does, for several EtherTypes, by a filtered tap of every frame that
@@ -71,34 +77,52 @@ impl ControlSocket {
     /// # Errors
     /// As [`ControlSocket::open`].
     pub fn open_tap(interface: &str, wanted: &[Listen<'_>]) -> Result<Self, OpenError> {
+        Self::tap(interface, wanted, None, &filter::program(wanted))
+    }
+
+    /// Opens the S-channel of S-VLAN `svid` on `interface`, as [`ControlSocket::open_tap`] does: what it hears had its
+    /// S-tag, and what it sends gets it.
+    ///
+    /// # Errors
+    /// As [`ControlSocket::open`].
+    pub fn open_channel(interface: &str, svid: Vid, wanted: &[Listen<'_>]) -> Result<Self, OpenError> {
+        Self::tap(interface, wanted, Some(svid), &filter::program_of_channel(svid, wanted))
+    }
+
+    fn tap(
+        interface: &str,
+        wanted: &[Listen<'_>],
+        svid: Option<Vid>,
+        program: &[libc::sock_filter],
+    ) -> Result<Self, OpenError> {
         let groups: Vec<MacAddr> = wanted.iter().flat_map(|listen| listen.groups).copied().collect();
         let opening = prepare(interface, &groups)?;
-        opening.filter(&filter::program(wanted))?;
-        Ok(Self(opening.bind(EVERY_PROTOCOL)?))
+        opening.filter(program)?;
+        Ok(Self { bound: opening.bind(EVERY_PROTOCOL)?, svid })
     }
 
     /// Whether the socket can still hear its interface: false once that went away or to another namespace.
     #[must_use]
     pub fn is_bound(&self) -> bool {
-        self.0.is_bound()
+        self.bound.is_bound()
     }
 
     /// The interface's name when it was opened.
     #[must_use]
     pub fn interface(&self) -> &str {
-        &self.0.interface
+        &self.bound.interface
     }
 
     /// The interface's number.
     #[must_use]
     pub const fn ifindex(&self) -> u32 {
-        self.0.ifindex
+        self.bound.ifindex
     }
 
     /// The interface's own address when it was opened: the source of frames to send.
     #[must_use]
     pub const fn mac(&self) -> MacAddr {
-        self.0.mac
+        self.bound.mac
     }
 
     /// Takes the next frame, from its destination address on and without tag and check sequence, into `buffer`.
@@ -115,19 +139,24 @@ impl ControlSocket {
     /// # Errors
     /// `WouldBlock` when the socket is full; otherwise what the kernel said.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
-        sys::send(self.as_fd(), frame).map(drop)
+        let Some((svid, (addresses, rest))) = self.svid.zip(frame.split_at_checked(ADDRESSES)) else {
+            return sys::send(self.as_fd(), frame).map(drop);
+        };
+        let urgent = Tag { pcp: Pcp::from_low_bits(7), ..Tag::c(svid) };
+        let tagged = [addresses, &svlan::tag(svid, Some(urgent)).to_bytes(), rest].concat();
+        sys::send(self.as_fd(), &tagged).map(drop)
     }
 }
 
 impl AsFd for ControlSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.socket.as_fd()
+        self.bound.socket.as_fd()
     }
 }
 
 impl AsRawFd for ControlSocket {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.socket.as_raw_fd()
+        self.bound.socket.as_raw_fd()
     }
 }
 

@@ -5,6 +5,7 @@
 //! Everything else is turned away before it costs a copy or a wake-up, frames of other EtherTypes after three
 //! instructions for each that is wanted.
 
+use ether::{EtherType, Vid};
 use libc::sock_filter;
 
 use crate::control::Listen;
@@ -20,6 +21,65 @@ pub(crate) fn program(wanted: &[Listen<'_>]) -> Vec<sock_filter> {
     }
     program.push(REFUSE);
     program
+}
+
+/// The program that accepts `wanted` of what has the S-tag of `svid`. What is wanted tagged may have a C-tag besides.
+pub(crate) fn program_of_channel(svid: Vid, wanted: &[Listen<'_>]) -> Vec<sock_filter> {
+    let mut program = s_tagged(svid);
+    program.push(load(H, ETHERTYPE_AT));
+    let blocks = |program: &mut Vec<sock_filter>, wanted: &mut dyn Iterator<Item = &Listen<'_>>| {
+        for listen in wanted {
+            let body = body(&Listen { tagged: true, ..*listen });
+            program.push(equal(u32::from(listen.ethertype.0), 1, 0));
+            program.push(op(libc::BPF_JMP | libc::BPF_JA, u32::try_from(body.len()).unwrap_or(u32::MAX)));
+            program.extend(body);
+        }
+    };
+    blocks(&mut program, &mut wanted.iter());
+    program.extend([equal(u32::from(EtherType::C_VLAN.0), 1, 0), REFUSE, load(H, ETHERTYPE_AT + 4)]);
+    blocks(&mut program, &mut wanted.iter().filter(|listen| listen.tagged));
+    program.push(REFUSE);
+    program
+}
+
+/// The program that accepts all that has the S-tag of `svid`.
+pub(crate) fn of_channel(svid: Vid) -> Vec<sock_filter> {
+    let mut program = s_tagged(svid);
+    program.push(ACCEPT);
+    program
+}
+
+/// The program that accepts all but what has the S-tag of one of `svids`.
+pub(crate) fn but_channels(svids: impl IntoIterator<Item = Vid>) -> Vec<sock_filter> {
+    let mut program = vec![
+        load(W, ancillary(libc::SKF_AD_VLAN_TAG_PRESENT)),
+        equal(0, 0, 1),
+        ACCEPT,
+        load(W, ancillary(libc::SKF_AD_VLAN_TPID)),
+        equal(u32::from(EtherType::S_VLAN.0), 1, 0),
+        ACCEPT,
+        load(W, ancillary(libc::SKF_AD_VLAN_TAG)),
+        op(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, VID),
+    ];
+    program.extend(svids.into_iter().flat_map(|svid| [equal(svid.get().into(), 0, 1), REFUSE]));
+    program.push(ACCEPT);
+    program
+}
+
+/// Goes on only with what has the S-tag of `svid`, which the kernel has taken off and keeps beside the frame.
+fn s_tagged(svid: Vid) -> Vec<sock_filter> {
+    vec![
+        load(W, ancillary(libc::SKF_AD_VLAN_TAG_PRESENT)),
+        equal(0, 0, 1),
+        REFUSE,
+        load(W, ancillary(libc::SKF_AD_VLAN_TPID)),
+        equal(u32::from(EtherType::S_VLAN.0), 1, 0),
+        REFUSE,
+        load(W, ancillary(libc::SKF_AD_VLAN_TAG)),
+        op(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, VID),
+        equal(svid.get().into(), 1, 0),
+        REFUSE,
+    ]
 }
 
 /// What follows once the EtherType fits: the end, one way or the other.

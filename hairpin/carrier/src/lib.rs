@@ -42,7 +42,7 @@ pub use control::{ControlSocket, Listen, Received};
 pub use error::{OpenError, PortError, Step};
 pub use frame::{RxError, RxFrame};
 pub use leak::{Blocked, LeakBlock};
-pub use packet::{Options, PacketPort, ifindex};
+pub use packet::{ChannelFilter, Options, PacketPort, ifindex};
 pub use port::Port;
 pub use schedule::{Plan, PriorityCounters, Schedule};
 pub use stats::PortStats;

@@ -3,11 +3,11 @@
 use std::{
     ffi::c_int,
     io,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
 
-use ether::{Instant, MacAddr};
+use ether::{Instant, MacAddr, Vid};
 
 use crate::{
     clock,
@@ -37,6 +37,9 @@ pub struct Options {
     pub ring: u32,
     /// Also take what the host itself sends by the interface: for looking on, never for relaying.
     pub outgoing: bool,
+    /// Only take what has the S-tag of this S-VLAN, which is not seen further, and send with it: the port is the end of an
+    /// S-channel.
+    pub svid: Option<Vid>,
 }
 
 impl Options {
@@ -53,6 +56,7 @@ impl Default for Options {
             promiscuous: true,
             ring: 0,
             outgoing: false,
+            svid: None,
         }
     }
 }
@@ -70,6 +74,8 @@ pub struct PacketPort {
     pub(crate) lent: bool,
     /// The interface's MTU and when it was read.
     mtu: Option<(usize, Instant)>,
+    /// The S-VLAN of an S-channel.
+    pub(crate) svid: Option<Vid>,
     /// Frames to take at once, by the size of the last ones.
     pub(crate) appetite: usize,
     /// Counters; those of the kernel are added by [`PacketPort::stats`].
@@ -82,7 +88,11 @@ impl PacketPort {
     /// # Errors
     /// No such interface, not an Ethernet interface, interface down, or a capability is missing.
     pub fn open(interface: &str, options: &Options) -> Result<Self, OpenError> {
-        Self::finish(Opening::by_name(interface)?, options)
+        let opening = Opening::by_name(interface)?;
+        if let Some(svid) = options.svid {
+            opening.narrow(&filter::of_channel(svid))?;
+        }
+        Self::finish(opening, options)
     }
 
     /// Opens the interface of number `ifindex` in the network namespace of the calling thread.
@@ -119,7 +129,12 @@ impl PacketPort {
         };
         joining().map_err(at(interface, Step::Option("PACKET_FANOUT")))?;
         for port in &group {
-            sys::detach_filter(port.as_fd()).map_err(at(interface, Step::Option("SO_DETACH_FILTER")))?;
+            match options.svid {
+                Some(svid) => sys::attach_filter(port.as_fd(), &filter::of_channel(svid))
+                    .map_err(at(interface, Step::Option("SO_ATTACH_FILTER")))?,
+                None => sys::detach_filter(port.as_fd())
+                    .map_err(at(interface, Step::Option("SO_DETACH_FILTER")))?,
+            }
         }
         Ok(group)
     }
@@ -150,7 +165,16 @@ impl PacketPort {
         let bound = opening.bind(EVERY_PROTOCOL)?;
         // Binding to an interface that is down succeeds and leaves an error behind.
         bound.check().map_err(at(&bound.interface, Step::Bind))?;
-        Ok(Self { bound, ring, lent: false, mtu: None, appetite: 1, counters: PortStats::default() })
+        let svid = options.svid;
+        Ok(Self { bound, ring, lent: false, mtu: None, svid, appetite: 1, counters: PortStats::default() })
+    }
+
+    /// What keeps the frames of S-channels away from the port, wherever that is by then. It keeps the socket open.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn channel_filter(&self) -> io::Result<ChannelFilter> {
+        Ok(ChannelFilter(self.bound.socket.try_clone()?))
     }
 
     /// The interface's name when it was opened.
@@ -208,6 +232,20 @@ impl PacketPort {
 impl AsFd for PacketPort {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.bound.socket.as_fd()
+    }
+}
+
+/// What keeps frames of S-channels, which have ports of their own, away from the port of their interface.
+#[derive(Debug)]
+pub struct ChannelFilter(OwnedFd);
+
+impl ChannelFilter {
+    /// Keeps frames away that have the S-tag of one of `svids`, and no others.
+    ///
+    /// # Errors
+    /// What the kernel said; what was kept away before still is.
+    pub fn refuse(&self, svids: impl IntoIterator<Item = Vid>) -> io::Result<()> {
+        sys::attach_filter(self.0.as_fd(), &filter::but_channels(svids))
     }
 }
 

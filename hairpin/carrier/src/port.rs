@@ -43,6 +43,14 @@ impl Port {
         }
     }
 
+    /// A queue of copies for the port.
+    pub(crate) fn queue(&self) -> TxQueue {
+        match self {
+            Self::Packet(port) => TxQueue::new(port.svid),
+            Self::Xdp(_) => TxQueue::default(),
+        }
+    }
+
     /// Whether frames may be waiting: what can be known without a system call.
     pub(crate) fn is_ready(&self) -> bool {
         match self {

@@ -59,6 +59,12 @@ impl Opening {
         self.general(libc::SO_LOCK_FILTER, "SO_LOCK_FILTER", 1)
     }
 
+    /// Lets only frames through that `program` accepts, until it is given another.
+    pub(crate) fn narrow(&self, program: &[libc::sock_filter]) -> Result<(), OpenError> {
+        sys::attach_filter(self.socket.as_fd(), program)
+            .map_err(at(&self.interface, Step::Option("SO_ATTACH_FILTER")))
+    }
+
     /// Lets no frame through until the filter is taken off.
     pub(crate) fn hush(&self) -> Result<(), OpenError> {
         sys::attach_filter(self.socket.as_fd(), &[filter::REFUSE])

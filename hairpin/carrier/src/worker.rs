@@ -663,7 +663,8 @@ impl Core {
         socket.join(&mut self.batch, leader)?;
         watch(&self.epoll, port, &socket).map_err(|error| WorkerError::Watch(port, error))?;
         if let Some(slot) = self.ports.get_mut(port.index()) {
-            *slot = Some(Row { socket, queue: TxQueue::default(), schedule: None, hot: None });
+            let queue = socket.queue();
+            *slot = Some(Row { socket, queue, schedule: None, hot: None });
         }
         Ok(())
     }

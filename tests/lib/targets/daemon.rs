@@ -221,6 +221,7 @@ impl Daemon {
                 filter,
                 ips: Vec::new(),
                 automatic: how & 0x80 != 0,
+                channel: None,
             })
         };
         let hints = Hints { suspended: how & 1 == 1, migrating: how & 2 == 2 };
@@ -261,14 +262,17 @@ impl Daemon {
                     self.control.set_port(config).unwrap();
                 }
                 Effect::Remember(_) | Effect::Forget(_) => {}
-                Effect::SwitchRelay(mode) => self.control.set_mode(mode).unwrap(),
+                Effect::SwitchRelay { mode, .. } => self.control.set_mode(mode).unwrap(),
                 Effect::OpenVsi { key, entry } => {
                     self.permitted(entry.port);
                     self.control.open_vsi(key, entry).unwrap();
                 }
                 Effect::CloseVsi { key } => drop(self.control.close_vsi(key).unwrap()),
                 Effect::FollowPorts | Effect::FollowPort(_) => self.ports(),
-                Effect::FollowProfiles | Effect::AskManager(_) | Effect::ApplyDcb { .. } => {}
+                Effect::FollowChannels(_)
+                | Effect::FollowProfiles
+                | Effect::AskManager(_)
+                | Effect::ApplyDcb { .. } => {}
                 Effect::Event(event) => {
                     serde_json::to_string(&event).unwrap();
                     if let Event::Evb { port, status } = event {

@@ -27,12 +27,12 @@ fn octets(vnet: VnetHdr, middle: &[u8]) -> Vec<u8> {
 
 /// What a copy with `tag` puts on the wire.
 fn sent(frame: &RxFrame<'_>, tag: Option<Tag>) -> Vec<u8> {
-    [TxCopy::new(frame, tag, Pcp::default()).head(), frame.rest].concat()
+    [TxCopy::new(frame, tag, Pcp::default(), None).head(), frame.rest].concat()
 }
 
 /// The frame of `message`, as the only one of its batch.
 fn understood(message: Message<'_>) -> Result<RxFrame<'_>, RxError> {
-    let head = read(&message)?;
+    let head = read(&message, None)?;
     Ok(RxFrame::new(0, &head, behind_vnet(&message)).expect("a head is of a frame"))
 }
 
