@@ -542,6 +542,8 @@ fn edge(
         draft_peer: None,
         neighbors: 0,
         leaving: false,
+        unsaid: Vec::new(),
+        unsaid_total: 0,
         agreed: None,
         presumed: None,
     })

@@ -87,7 +87,11 @@ impl Edge {
         match dialect {
             Dialect::Standard => self.outbox.take(room),
             // A TLV of the draft is longer, by a sixth at most.
-            Dialect::Draft => self.outbox.take(room / 6 * 5).map(|pdu| draft::from_standard(&pdu)),
+            Dialect::Draft => {
+                let pdu = self.outbox.take(room / 6 * 5)?;
+                self.unsaid.extend(draft::unsayable(&pdu));
+                Some(draft::from_standard(&pdu))
+            }
         }
     }
 }

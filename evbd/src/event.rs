@@ -253,6 +253,14 @@ pub enum Event {
         /// What the kernel said.
         error: String,
     },
+    /// A VSI was left out of what was sent: draft 0.2, which this neighbour speaks, has no words for it. It names VSIs by
+    /// UUIDs, managers by one octet, and frames by MAC address and VLAN without a priority.
+    DraftCannotSay {
+        /// Interface.
+        port: String,
+        /// The VSI.
+        id: vdp::VsiId,
+    },
     /// The peer did not acknowledge an ECP PDU; VDP repeats what it carried.
     EcpFailed {
         /// Interface.
@@ -299,6 +307,7 @@ impl Event {
             Self::Reloaded { .. } => "reloaded",
             Self::ReloadRefused { .. } => "reload_refused",
             Self::PortFailed { .. } => "port_failed",
+            Self::DraftCannotSay { .. } => "draft_cannot_say",
             Self::EcpFailed { .. } => "ecp_failed",
         }
     }

@@ -69,6 +69,9 @@ pub(crate) struct Edge {
     pub(crate) status: Option<vdp::evb::Status>,
     /// What the neighbour's EVB TLV of draft 0.2 says, where that is what is spoken.
     pub(crate) draft_peer: Option<vdp::draft::EvbDraft>,
+    /// VSIs left out of what was said because the draft has no words for them, and how many ever were.
+    pub(crate) unsaid: Vec<vdp::VsiId>,
+    pub(crate) unsaid_total: u64,
     /// Our EVB TLV as it stands, in the octets of the standard.
     pub(crate) local_tlv: Option<bytes::Bytes>,
     /// Customer-bridge neighbours heard; an EVB link has one.

@@ -165,6 +165,8 @@ struct Vdp {
     stats: VdpStats,
     waiting_tlvs: usize,
     sent: vdp::outbox::OutboxStats,
+    /// VSIs left out because draft 0.2 has no words for them.
+    unsaid: u64,
 }
 
 #[derive(Serialize)]
@@ -191,7 +193,12 @@ fn evb(core: &Core, port: &Port) -> Option<Evb> {
         neighbors: edge.neighbors,
         status: edge.status,
         ecp: Ecp { status: edge.ecp.status(), stats: *edge.ecp.stats() },
-        vdp: Vdp { stats, waiting_tlvs: edge.outbox.len(), sent: *edge.outbox.stats() },
+        vdp: Vdp {
+            stats,
+            waiting_tlvs: edge.outbox.len(),
+            sent: *edge.outbox.stats(),
+            unsaid: edge.unsaid_total,
+        },
     })
 }
 

@@ -61,6 +61,12 @@ fn step(core: &mut Core, now: Instant, index: usize) -> bool {
         }
     }
     let Some(edge) = &mut port.edge else { return false };
+    if let Some(id) = edge.unsaid.pop() {
+        edge.unsaid_total += 1;
+        let port = port.interface.clone();
+        core.tell(Event::DraftCannotSay { port, id });
+        return true;
+    }
     if let Some(output) = edge.ecp.poll_output() {
         from_ecp(core, now, index, output);
         return true;

@@ -59,6 +59,13 @@ async fn refused_then_filtered_then_passing() {
     assert!(says(&why["why"][0], "because").contains("VLAN 100 is not in profile web"), "{said}");
     assert!(evbd(&tor, &["why", "nobody"]).contains("no VSI is called nobody"));
 
+    let said = evbd(&tor, &["vsi", "show", "a0000000-0000-4000-8000-000000000001", "--json"]);
+    let shown: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}"));
+    let history = shown["vsi"][0]["history"].as_array().expect("it outlives the VSI");
+    assert!(history.len() > 1 && history[1]["after_ms"].is_u64(), "{said}");
+    let said = evbd(&station, &["vsi", "show", "web-1"]);
+    assert!(said.contains("state      back_off") && said.contains("  Associate sent\n"), "{said}");
+
     // Permitted, but not to ping.
     let denied = "[[profile.policy.ingress]]\naction = \"deny\"\nname = \"no ping\"\nprotocol = \"icmp\"\n";
     let text =

@@ -10,7 +10,7 @@ use vdp::{Command, FilterEntry, FilterInfo, Hints, ManagerId, TypeId, TypeVersio
 
 use super::{
     show::{self, cell, pick},
-    words,
+    why, words,
 };
 use crate::{
     api::{Client, DEFAULT_SOCKET, SCHEMA, Table},
@@ -29,6 +29,13 @@ pub(super) struct Vsi {
 enum What {
     /// All VSIs there are.
     List(At),
+    /// One VSI and what happened to it, in milliseconds; also of one that is gone.
+    Show {
+        /// Its identifier, its name, or one of its MAC addresses; by its identifier alone once a bridge has it no more.
+        vsi: String,
+        #[command(flatten)]
+        at: At,
+    },
     /// Have a station associate a VSI: one it knows, or a new one with all its attributes.
     Associate(Start),
     /// Have a station prepare its bridge for a VSI, as the target of a migration does.
@@ -136,6 +143,10 @@ impl Vsi {
                 show::show(Table::Vsi, at.json, false, &at.socket).await?;
                 Ok(ExitCode::SUCCESS)
             }
+            What::Show { vsi, at } => {
+                shown(&vsi, &at).await?;
+                Ok(ExitCode::SUCCESS)
+            }
             What::Associate(start) => start.run(Command::Associate).await,
             What::Preassociate { start, rr } => {
                 start.run(if rr { Command::PreAssociateRr } else { Command::PreAssociate }).await
@@ -177,6 +188,24 @@ impl Given {
             channel: self.channel,
         })
     }
+}
+
+/// Prints what is known of a VSI on each port that has or had it.
+async fn shown(vsi: &str, at: &At) -> anyhow::Result<()> {
+    let answers = Client::connect(&at.socket).await?.why(vsi).await?;
+    let text = if at.json {
+        serde_json::to_string_pretty(&json!({ "schema": SCHEMA, "vsi": answers }))?
+    } else {
+        let told = |answer: &Value| {
+            let mut text = String::new();
+            why::facts(&mut text, answer);
+            why::timeline(&mut text, answer);
+            text.trim_end().to_owned()
+        };
+        answers.iter().map(told).collect::<Vec<_>>().join("\n\n")
+    };
+    writeln!(std::io::stdout(), "{text}")?;
+    Ok(())
 }
 
 /// Gives an order and tells what came of it.

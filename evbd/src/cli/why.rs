@@ -41,12 +41,7 @@ fn told(answer: &Value) -> String {
     if let Some(remedy) = pick(answer, "remedy").as_str() {
         line(&mut text, "remedy", remedy);
     }
-    for (name, path) in FACTS {
-        let value = pick(answer, path);
-        if !value.is_null() && *value != json!([]) {
-            line(&mut text, name, &cell(value));
-        }
-    }
+    facts(&mut text, answer);
     let counters = pick(answer, "counters.drops");
     if cell(counters) != "-" {
         line(&mut text, "drops", &cell(counters));
@@ -61,14 +56,27 @@ fn told(answer: &Value) -> String {
             ["mac", "vlan", "port", "origin"].map(|field| cell(pick(address, field)));
         line(&mut text, "address", &format!("{mac} VLAN {vlan} on {port}, {origin}"));
     }
-    for entry in items(answer, "history") {
-        line(
-            &mut text,
-            "history",
-            &format!("{:>9} ms ago  {}", cell(pick(entry, "ago_ms")), cell(pick(entry, "what"))),
-        );
-    }
+    timeline(&mut text, answer);
     text.trim_end().to_owned()
+}
+
+/// What the VSI is, a line each.
+pub(super) fn facts(text: &mut String, answer: &Value) {
+    for (name, path) in FACTS {
+        let value = pick(answer, path);
+        if !value.is_null() && *value != json!([]) {
+            line(text, name, &cell(value));
+        }
+    }
+}
+
+/// What happened to the VSI, oldest first: how long ago, and how long after the line before.
+pub(super) fn timeline(text: &mut String, answer: &Value) {
+    for entry in items(answer, "history") {
+        let [ago, what] = ["ago_ms", "what"].map(|field| cell(pick(entry, field)));
+        let after = pick(entry, "after_ms").as_u64().map_or(String::new(), |ms| format!("+{ms} ms"));
+        line(text, "history", &format!("{ago:>9} ms ago {after:>11}  {what}"));
+    }
 }
 
 fn items<'a>(answer: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
@@ -107,7 +115,9 @@ mod tests {
             "vsi": { "state": "back_off", "filter": [{ "mac": "m", "vid": 1 }] },
             "counters": { "drops": { "acl": 3, "other": 0 } },
             "drops": [{ "reason": "acl", "source": "s", "destination": "d", "ago_ms": 5 }],
-            "addresses": [], "history": [{ "ago_ms": 7, "what": "Associate sent" }],
+            "addresses": [], "history": [
+                { "ago_ms": 7, "what": "Associate sent" }, { "ago_ms": 5, "after_ms": 2, "what": "Associate granted" },
+            ],
         });
         let text = told(&answer);
         for part in [
@@ -116,7 +126,8 @@ mod tests {
             "state      back_off",
             "acl 3",
             "5 ms ago acl: s to d",
-            "7 ms ago  Associate sent",
+            "        7 ms ago              Associate sent\n",
+            "        5 ms ago       +2 ms  Associate granted",
         ] {
             assert!(text.contains(part), "{part:?} in\n{text}");
         }

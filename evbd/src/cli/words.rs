@@ -79,6 +79,13 @@ pub(super) fn words(event: &Value) -> String {
         "port_failed" => format!("port failed: {}", is("error")),
         "reloaded" => format!("configuration read again: {}", is("changes")),
         "reload_refused" => format!("configuration refused, nothing changed: {}", is("error")),
+        "draft_cannot_say" => {
+            format!(
+                "VSI {} is not asked for: draft 0.2 has no words for it, only for a UUID, a manager of one octet, MAC \
+                 addresses and VLANs without a priority",
+                is("id")
+            )
+        }
         "ecp_failed" => format!("ECP PDU {} was not acknowledged", is("sequence")),
         other => plain(other, event),
     }

@@ -44,6 +44,9 @@ struct Why {
 struct Line {
     /// How long ago, in milliseconds.
     ago_ms: u128,
+    /// How long after the line before, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after_ms: Option<u128>,
     what: String,
 }
 
@@ -192,12 +195,18 @@ fn answer(core: &Core, planes: &Planes, port: &Port, known: &Known, now: Instant
         counters,
         drops: recent.iter().map(|drop| drops::drop_row(core, drop, clock)).collect(),
         addresses: addresses(core, planes, &macs),
-        history: known
-            .history
-            .iter()
-            .map(|entry| Line { ago_ms: (now - entry.at).as_millis(), what: entry.what.clone().into_owned() })
-            .collect(),
+        history: lines(&known.history, now),
     }
+}
+
+fn lines(history: &[Entry], now: Instant) -> Vec<Line> {
+    let before = std::iter::once(None).chain(history.iter().map(|entry| Some(entry.at)));
+    let line = |(entry, before): (&Entry, Option<Instant>)| Line {
+        ago_ms: (now - entry.at).as_millis(),
+        after_ms: before.map(|before| (entry.at - before).as_millis()),
+        what: entry.what.clone().into_owned(),
+    };
+    history.iter().zip(before).map(line).collect()
 }
 
 fn addresses(core: &Core, planes: &Planes, macs: &[MacAddr]) -> Vec<Value> {

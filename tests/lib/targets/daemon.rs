@@ -60,7 +60,7 @@ fn play(octets: &[u8], evb: [&str; 4], toml: &str) {
     let script = &mut Script::new(octets);
     let with = |which: u8, toml: &str| format!("{toml}[evb]\n{}", evb[usize::from(which & 3)]);
     let mut daemon = Daemon::new(&with(script.octet(), toml));
-    while let Some(step) = script.step(13) {
+    while let Some(step) = script.step(16) {
         let port = PortId(script.octet().into()).min(PortId(5));
         match step {
             0 => daemon.frame(port, script.string().to_vec()),
@@ -108,6 +108,9 @@ fn play(octets: &[u8], evb: [&str; 4], toml: &str) {
                 daemon.input(Input::Reload { config: with(how, &toml) });
             }
             12 => daemon.order(script),
+            13 => daemon.restart(),
+            14 => daemon.input(Input::Deassociate),
+            15 => daemon.input(Input::Goodbye),
             // What was sent last comes back.
             10 => daemon.frame(port, daemon.last.clone()),
             _ => {
@@ -136,6 +139,8 @@ struct Daemon {
     up: BTreeSet<PortId>,
     /// Interfaces on which EVB is agreed.
     agreed: BTreeSet<String>,
+    /// It was restarted: what was agreed before is believed for a while.
+    resumed: bool,
     now: Instant,
     /// The ECP request sent last.
     sent: Option<(Header, Vec<u8>)>,
@@ -146,8 +151,7 @@ struct Daemon {
 impl Daemon {
     fn new(toml: &str) -> Self {
         let config = Config::parse("script.toml", toml).unwrap();
-        let kind = if config.bridge().is_some() { RelayKind::Bridge } else { RelayKind::Edge(EdgeMode::Veb) };
-        let control = Control::new(kind, &LIMITS);
+        let control = control(&config);
         let now = Instant::from_secs(1);
         let core = Core::new(config, 7, now);
         let mut daemon = Self {
@@ -156,6 +160,7 @@ impl Daemon {
             kinds: BTreeMap::new(),
             up: BTreeSet::new(),
             agreed: BTreeSet::new(),
+            resumed: false,
             now,
             sent: None,
             last: Vec::new(),
@@ -183,6 +188,26 @@ impl Daemon {
             self.control.set_port(port).unwrap();
         }
         self.kinds = kinds;
+    }
+
+    /// The process ends and starts again with what was to be remembered; its links stay up, and it is told of them.
+    fn restart(&mut self) {
+        let (records, config) = (self.core.records(), self.core.config().clone());
+        self.control = control(&config);
+        self.core = Core::new(config, 7, self.now);
+        self.kinds.clear();
+        self.ports();
+        self.settle();
+        self.sent = None;
+        self.resumed = true;
+        let up = self.up.clone();
+        self.up.extend(self.kinds.keys());
+        self.input(Input::Resume { records });
+        self.up.clear();
+        for (port, mac) in up.into_iter().zip((0xd0..).map(|n| MacAddr(2, 0, 0, 0, 0x0d, n))) {
+            let ifindex = u32::from(port.0) + 1;
+            self.input(Input::Link { port, link: Link::Present { up: true, mac, ifindex, mtu: 1500 } });
+        }
     }
 
     fn frame(&mut self, port: PortId, frame: Vec<u8>) {
@@ -292,7 +317,7 @@ impl Daemon {
         if self.kinds[&port] == PortKind::Station {
             let interface = self.core.ports().find(|(id, ..)| *id == port).unwrap().1;
             assert!(self.up.contains(&port), "{port:?} is down");
-            assert!(self.agreed.contains(interface), "no EVB on {interface}");
+            assert!(self.resumed || self.agreed.contains(interface), "no EVB on {interface}");
         }
     }
 
@@ -315,6 +340,12 @@ impl Daemon {
             other => panic!("a frame of EtherType {other}"),
         }
     }
+}
+
+/// The relay of a daemon that starts.
+fn control(config: &Config) -> Control {
+    let kind = if config.bridge().is_some() { RelayKind::Bridge } else { RelayKind::Edge(EdgeMode::Veb) };
+    Control::new(kind, &LIMITS)
 }
 
 /// An LLDPDU with an EVB TLV and nothing else.

@@ -8,7 +8,7 @@ mod evb;
 mod pdu;
 
 pub use evb::{EvbDraft, ShortEvbDraft};
-pub use pdu::{Receiver, from_standard, to_standard};
+pub use pdu::{Receiver, from_standard, to_standard, unsayable};
 
 #[cfg(test)]
 mod tests;

@@ -62,6 +62,17 @@ pub fn from_standard(pdu: &[u8]) -> Bytes {
     buf.freeze()
 }
 
+/// The VSIs of a VDPDU of ours that [`from_standard`] leaves out.
+#[must_use]
+pub fn unsayable(pdu: &[u8]) -> Vec<VsiId> {
+    let Ok(pdu) = Vdpdu::parse(pdu) else { return Vec::new() };
+    let unsaid = |item: &Item| match item {
+        Item::Association(association) if info(pdu.manager, association).is_none() => Some(association.id),
+        _ => None,
+    };
+    pdu.items.iter().filter_map(unsaid).collect()
+}
+
 fn parse(info: &[u8], receiver: Receiver) -> Option<(ManagerId, Association)> {
     let rest = info.strip_prefix(&VDP)?;
     let (rest, (mode, response, manager, type_id, version)) =
