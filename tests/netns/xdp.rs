@@ -214,9 +214,16 @@ async fn where_it_cannot_be_the_port_says_why() {
     ]) {
         assert!(row["carrier"].is_null() && says(row, "fault").contains(words), "{row:#}");
     }
+    // What is asked of a port that is refused changes nothing, and is not asked again and again.
+    let log = std::fs::read_to_string(host.file("evbd.log")).unwrap();
+    assert!(!log.contains("were lost"), "{log}");
+    // A lower MTU is heard of, and helps.
+    host.run("ip", &["link", "set", "big", "mtu", "1500"]);
+    table(&evbd, Table::Ports, PATIENCE, |rows| says(&rows[1], "carrier") == "xdp").await;
     // Whoever held it lets go.
     drop(holder);
     host.run("ip", &["link", "set", "held", "down"]);
+    table(&evbd, Table::Ports, PATIENCE, |rows| says(&rows[3], "link") == "down").await;
     host.run("ip", &["link", "set", "held", "up"]);
     table(&evbd, Table::Ports, PATIENCE, |rows| says(&rows[3], "carrier") == "xdp").await;
 

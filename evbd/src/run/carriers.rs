@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use carrier::{
-    ChannelFilter, OpenError, Options, PacketPort, WorkerError, WorkerHandle, XdpMode, XdpOptions, XdpPort,
+    ChannelFilter, OpenError, Options, PacketPort, Step, WorkerError, WorkerHandle, XdpMode, XdpOptions,
+    XdpPort,
 };
 use ether::Vid;
 use hairpin::PortId;
@@ -112,6 +113,15 @@ impl Carriers {
         worker.add_port(wanted.port, sockets)?;
         Ok((Carried { carrier: Name::Packet, carrier_because: because }, filters))
     }
+}
+
+/// Whether a port that was refused for this stays so while its interface is what it is.
+pub(super) fn lasts(error: &anyhow::Error) -> bool {
+    let refusal = match error.downcast_ref::<WorkerError>() {
+        Some(WorkerError::Join(error)) => Some(error),
+        _ => error.downcast_ref::<OpenError>(),
+    };
+    refusal.is_some_and(|error| matches!(error.step, Step::Divert | Step::Program | Step::Memory))
 }
 
 /// Why a port is no xdp port.

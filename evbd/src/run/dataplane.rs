@@ -17,7 +17,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::{
-    carriers::{Carried, Carriers, Wanted},
+    carriers::{self, Carried, Carriers, Wanted},
     classes::{ClassRow, Classes},
     hearing,
 };
@@ -43,6 +43,8 @@ pub(crate) struct Dataplane {
     /// The ports the worker serves.
     serving: HashMap<PortId, Serving>,
     faults: HashMap<PortId, String>,
+    /// Links of ports that were refused: nothing is different until they are, and an attempt is heard of as a change.
+    refused: HashMap<PortId, Link>,
     /// Ports whose frames the kernel forwards, and not the relay.
     barred: HashSet<PortId>,
     /// The model has changed since it was published.
@@ -139,6 +141,7 @@ impl Dataplane {
             classes: Classes::default(),
             serving: HashMap::new(),
             faults: HashMap::new(),
+            refused: HashMap::new(),
             barred: HashSet::new(),
             edited: true,
         })
@@ -161,6 +164,7 @@ impl Dataplane {
             self.remove_port(id);
         }
         let before = std::mem::replace(&mut self.carrier, config.carrier.clone());
+        self.refused.clear();
         let mut refused = Vec::new();
         for (id, port) in wanted {
             if before.choice(&port.name) != self.carrier.choice(&port.name) {
@@ -202,6 +206,7 @@ impl Dataplane {
         self.edited = true;
         self.stop(id);
         self.faults.remove(&id);
+        self.refused.remove(&id);
         self.barred.remove(&id);
         self.classes.forget(id);
         self.control.remove_port(id);
@@ -231,6 +236,10 @@ impl Dataplane {
         barred: Option<String>,
     ) -> Option<String> {
         let interface = line.interface;
+        if barred.is_none() && self.refused.get(&port) == Some(link) {
+            return None;
+        }
+        self.refused.remove(&port);
         let fault = match (link, barred) {
             (Link::Absent, _) => {
                 self.stop(port);
@@ -269,7 +278,12 @@ impl Dataplane {
                         self.set_up(port, true);
                         return None;
                     }
-                    Err(error) => error.to_string(),
+                    Err(error) => {
+                        if carriers::lasts(&error) {
+                            self.refused.insert(port, link.clone());
+                        }
+                        error.to_string()
+                    }
                 }
             }
         };

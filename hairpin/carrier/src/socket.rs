@@ -3,7 +3,7 @@
 use std::{
     ffi::c_int,
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use ether::MacAddr;
@@ -79,18 +79,7 @@ impl Opening {
 
     /// Joins promiscuous mode, or with an address its group.
     pub(crate) fn join(&self, group: Option<MacAddr>) -> Result<(), OpenError> {
-        let [a, b, c, d, e, f] = group.unwrap_or_default().octets();
-        let (kind, name) = match group {
-            Some(_) => (libc::PACKET_MR_MULTICAST, "PACKET_MR_MULTICAST"),
-            None => (libc::PACKET_MR_PROMISC, "PACKET_MR_PROMISC"),
-        };
-        let request = libc::packet_mreq {
-            mr_ifindex: self.ifindex,
-            mr_type: u16::try_from(kind).unwrap_or_default(),
-            mr_alen: 6,
-            mr_address: [a, b, c, d, e, f, 0, 0],
-        };
-        sys::add_membership(self.socket.as_fd(), &request).map_err(at(&self.interface, Step::Option(name)))
+        join(self.socket.as_fd(), &self.interface, self.ifindex, group)
     }
 
     /// Starts reception of `protocol` and refuses what is no Ethernet interface.
@@ -123,6 +112,11 @@ pub(crate) struct Bound {
 }
 
 impl Bound {
+    /// Joins promiscuous mode, or with an address its group.
+    pub(crate) fn join(&self, group: Option<MacAddr>) -> Result<(), OpenError> {
+        join(self.socket.as_fd(), &self.interface, self.ifindex.cast_signed(), group)
+    }
+
     /// Fails with what happened to the interface since this was asked last.
     pub(crate) fn check(&self) -> io::Result<()> {
         match sys::take_error(self.socket.as_fd())? {
@@ -137,6 +131,26 @@ impl Bound {
         let index = |address: libc::sockaddr_ll| address.sll_ifindex.cast_unsigned();
         sys::local_address(self.socket.as_fd()).is_ok_and(|address| index(address) == self.ifindex)
     }
+}
+
+fn join(
+    socket: BorrowedFd<'_>,
+    interface: &str,
+    ifindex: c_int,
+    group: Option<MacAddr>,
+) -> Result<(), OpenError> {
+    let [a, b, c, d, e, f] = group.unwrap_or_default().octets();
+    let (kind, name) = match group {
+        Some(_) => (libc::PACKET_MR_MULTICAST, "PACKET_MR_MULTICAST"),
+        None => (libc::PACKET_MR_PROMISC, "PACKET_MR_PROMISC"),
+    };
+    let request = libc::packet_mreq {
+        mr_ifindex: ifindex,
+        mr_type: u16::try_from(kind).unwrap_or_default(),
+        mr_alen: 6,
+        mr_address: [a, b, c, d, e, f, 0, 0],
+    };
+    sys::add_membership(socket, &request).map_err(at(interface, Step::Option(name)))
 }
 
 /// `ETH_P_ALL`.

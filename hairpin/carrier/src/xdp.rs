@@ -228,12 +228,11 @@ impl Diverted {
     }
 }
 
-/// A socket that has the interface take frames for every address, hears when it goes down, and receives nothing.
+/// A socket that hears when the interface goes down, and receives nothing.
 fn watch(interface: &str) -> Result<Bound, OpenError> {
     let opening = Opening::by_name(interface)?;
     opening.packet(libc::PACKET_IGNORE_OUTGOING, "PACKET_IGNORE_OUTGOING", true)?;
     opening.filter(&[filter::REFUSE])?;
-    opening.join(None)?;
     let watch = opening.bind(EVERY_PROTOCOL)?;
     watch.check().map_err(at(interface, Step::Bind))?;
     Ok(watch)

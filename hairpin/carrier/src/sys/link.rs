@@ -8,12 +8,26 @@ use std::{
 
 use super::check;
 
-/// The name of the driver.
-pub(crate) fn driver(socket: BorrowedFd<'_>, interface: &str) -> io::Result<String> {
-    let mut info = DriverInfo { command: GET_DRIVER_INFO, driver: [0; 32], rest: [0; 40] };
+/// A driver.
+pub(crate) struct Driver {
+    pub(crate) name: String,
+    /// It drives something on a bus.
+    pub(crate) has_bus: bool,
+}
+
+/// The driver of an interface.
+pub(crate) fn driver(socket: BorrowedFd<'_>, interface: &str) -> io::Result<Driver> {
+    let mut info = DriverInfo {
+        command: GET_DRIVER_INFO,
+        driver: [0; 32],
+        versions: [0; 64],
+        bus: [0; 32],
+        rest: [0; 16],
+    };
     ethtool(socket, interface, &mut info)?;
     let name = info.driver.iter().copied().take_while(|&octet| octet != 0).collect();
-    String::from_utf8(name).map_err(io::Error::other)
+    let name = String::from_utf8(name).map_err(io::Error::other)?;
+    Ok(Driver { name, has_bus: info.bus.first().is_some_and(|octet| *octet != 0) })
 }
 
 /// Whether the driver takes VLAN tags off received frames.
@@ -53,7 +67,9 @@ unsafe trait Command {}
 struct DriverInfo {
     command: u32,
     driver: [u8; 32],
-    rest: [u32; 40],
+    versions: [u8; 64],
+    bus: [u8; 32],
+    rest: [u32; 16],
 }
 // SAFETY: 196 octets, of which the kernel writes as many.
 unsafe impl Command for DriverInfo {}

@@ -16,6 +16,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     driver: String,
+    /// It is a piece of hardware, or passes for one.
+    has_bus: bool,
     mtu: u32,
     strips_vlan: bool,
     /// Receive queues in use.
@@ -25,8 +27,10 @@ pub(super) struct Facts {
 impl Facts {
     pub(super) fn read(watch: &Bound) -> io::Result<Self> {
         let (socket, name) = (watch.socket.as_fd(), watch.interface.as_str());
+        let link::Driver { name: driver, has_bus } = link::driver(socket, name)?;
         Ok(Self {
-            driver: link::driver(socket, name)?,
+            driver,
+            has_bus,
             mtu: u32::try_from(sys::mtu(socket, watch.ifindex)?).unwrap_or(0),
             strips_vlan: link::strips_vlan(socket, name)?,
             queues: link::receive_queues(socket, name)?,
@@ -69,10 +73,10 @@ impl Facts {
         Ok(())
     }
 
-    /// Whether the kernel may run the program on behalf of the driver. For a veth it would see super-frames, and would
-    /// not be told tags.
+    /// Whether the kernel may run the program on behalf of the driver. From within this host it would see super-frames,
+    /// unfinished checksums, and tags kept beside frames.
     pub(super) fn may_be_generic(&self, options: XdpOptions) -> bool {
-        !self.is_veth() && !options.zero_copy_only
+        self.has_bus && !options.zero_copy_only
     }
 }
 
@@ -87,7 +91,7 @@ mod tests {
     use super::*;
 
     fn facts(driver: &str, mtu: u32, strips_vlan: bool) -> Facts {
-        Facts { driver: driver.into(), mtu, strips_vlan, queues: 1 }
+        Facts { driver: driver.into(), has_bus: driver == "ixgbe", mtu, strips_vlan, queues: 1 }
     }
 
     #[test]

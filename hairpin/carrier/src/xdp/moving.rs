@@ -53,7 +53,8 @@ impl XdpPort {
                 "no zero copy: its driver has none, or another xdp port has none",
             )));
         }
-        Ok(())
+        // Last, because the whole host is told: not of a port that is refused.
+        self.watch.join(None)
     }
 
     /// Whether frames wait in the rings.
@@ -271,16 +272,16 @@ enum Lost {
     Refused,
 }
 
-/// Finishes a received frame's checksum where that may be wanting, and understands its beginning.
+/// Finishes a received frame's checksum where it is wanting, and understands its beginning. One that cannot be told is
+/// refused where frames may come with `unfinished` ones.
 fn read(umem: &mut Umem, place: xsk::Place, unfinished: bool, completed: &mut u64) -> Result<Head, RxError> {
     let head = Head::read(umem.octets(place), VnetHdr::default(), None)?;
-    if unfinished {
-        let packet = umem.octets_mut(place).get_mut(head.start..).unwrap_or_default();
-        match checksum::finish(packet) {
-            Finish::Whole => {}
-            Finish::Completed => *completed += 1,
-            Finish::Unclear => return Err(RxError::Checksum(umem.octets(place).len())),
-        }
+    let packet = umem.octets_mut(place).get_mut(head.start..).unwrap_or_default();
+    match checksum::finish(packet) {
+        Finish::Whole => {}
+        Finish::Completed => *completed += 1,
+        Finish::Unclear if !unfinished => {}
+        Finish::Unclear => return Err(RxError::Checksum(umem.octets(place).len())),
     }
     Ok(head)
 }

@@ -68,7 +68,10 @@ impl Made<'_> {
         program.add(CALL, 0, 0, REDIRECT_MAP);
         program.add(EXIT, 0, 0, 0);
         program.end(Target::Keep, XDP_PASS);
-        program.end(Target::Drop, XDP_DROP);
+        // The kernel takes no program with instructions that nothing leads to.
+        if self.tag.is_some() {
+            program.end(Target::Drop, XDP_DROP);
+        }
         program.instructions
     }
 }
@@ -180,3 +183,21 @@ const ADJUST_HEAD: i32 = 44;
 const REDIRECT_MAP: i32 = 51;
 const XDP_DROP: i32 = 1;
 const XDP_PASS: i32 = 2;
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::sys::bpf;
+
+    /// Those that put tags back are for one interface alone: they are loaded where there is one.
+    #[test]
+    fn the_kernel_takes_it() {
+        let sockets = bpf::sockets(4).expect("root");
+        for keep_probes in [false, true] {
+            let made = Made { sockets: sockets.as_fd(), mac: MacAddr::broadcast(), keep_probes, tag: None };
+            bpf::load_xdp(&made.program(), None).unwrap();
+        }
+    }
+}
