@@ -16,7 +16,7 @@ use evb_tests::{
 use evbd::api::{Client, Table};
 use serde_json::Value;
 
-use super::{PATIENCE, says};
+use super::{PATIENCE, lab, nothing_left, says};
 
 /// A station, a bridge and VMs: 1 and 2 in the VEPA `blue`, 3 and 4 in the VEB `red`, 5 alone in `guest`.
 struct Place {
@@ -249,4 +249,12 @@ async fn strays_are_counted_and_restarts_renumber_nothing() {
     open(&evbd, 3).await;
     let lost = |e: &Value| matches!(says(e, "event"), "channel_down" | "evb_peer_lost");
     assert!(!past(&evbd, since).await.iter().any(lost));
+}
+
+#[test]
+fn lab_channels() {
+    let (output, report) = lab("t-channels", &["--scenario", "channels", "--pings", "20"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!((&report["ok"], report["vsis"].as_array().map(Vec::len)), (&Value::from(true), Some(5)));
+    nothing_left("t-channels");
 }

@@ -1,5 +1,6 @@
 //! `evbd lab`: a bridge, a station and two VMs in network namespaces, real daemons, real traffic.
 
+mod channels;
 mod daemon;
 mod dcbx;
 mod migrate;
@@ -65,6 +66,8 @@ pub(crate) enum Scenario {
     Migrate,
     /// DCBX is agreed, and two VMs share an uplink that is too slow for both.
     Dcbx,
+    /// Three S-channels on one wire, a VEPA, a VEB and one for a single VM, with traffic in each.
+    Channels,
 }
 
 /// The station's policy in scenario `refuse`.
@@ -117,6 +120,7 @@ impl Lab {
 
     async fn play(&self, net: &mut Net, progress: &Progress, report: &mut Report) -> anyhow::Result<()> {
         match self.scenario {
+            Scenario::Channels => channels::play(self, net, progress, report).await,
             Scenario::Migrate => migrate::play(self, net, progress, report).await,
             Scenario::Dcbx => dcbx::play(self, net, progress, report).await,
             Scenario::Reflect | Scenario::Refuse => scenario::play(self, net, progress, report).await,

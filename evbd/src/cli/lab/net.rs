@@ -93,6 +93,12 @@ impl Net {
         Ok(())
     }
 
+    /// Changes the MTU of an interface.
+    pub(super) fn set_mtu(&self, role: &str, interface: &str, mtu: u32) -> anyhow::Result<()> {
+        ip(&["-n", &self.namespace(role), "link", "set", interface, "mtu", &mtu.to_string()])?;
+        Ok(())
+    }
+
     /// Has a VM know its neighbour for good.
     pub(super) fn know_neighbor(&self, vm: &Vm, neighbor: &Vm) -> anyhow::Result<()> {
         let namespace = self.namespace(vm.name);
@@ -277,8 +283,11 @@ pub(super) const BRIDGE2: &str = "bridge2";
 pub(super) const STATION2: &str = "station2";
 pub(super) const VM1: &str = "vm1";
 pub(super) const VM2: &str = "vm2";
+const VM3: &str = "vm3";
+const VM4: &str = "vm4";
+const VM5: &str = "vm5";
 /// Every namespace a scenario may make.
-const ROLES: [&str; 6] = [BRIDGE, BRIDGE2, STATION, STATION2, VM1, VM2];
+const ROLES: [&str; 9] = [BRIDGE, BRIDGE2, STATION, STATION2, VM1, VM2, VM3, VM4, VM5];
 /// The station's end of the wire to the bridge.
 pub(super) const UPLINK: &str = "uplink";
 /// The bridge's end of it.
@@ -299,6 +308,27 @@ pub(super) const VMS: [Vm; 2] = [
         mac: "52:54:00:00:00:02",
         address: VM2_ADDRESS,
         uuid: "6b1d0a58-0000-4000-8000-000000000002",
+    },
+];
+/// Those of scenario `channels` besides.
+pub(super) const MORE_VMS: [Vm; 3] = [
+    Vm {
+        name: VM3,
+        mac: "52:54:00:00:00:03",
+        address: "10.77.0.3",
+        uuid: "6b1d0a58-0000-4000-8000-000000000003",
+    },
+    Vm {
+        name: VM4,
+        mac: "52:54:00:00:00:04",
+        address: "10.77.0.4",
+        uuid: "6b1d0a58-0000-4000-8000-000000000004",
+    },
+    Vm {
+        name: VM5,
+        mac: "52:54:00:00:00:05",
+        address: "10.77.0.5",
+        uuid: "6b1d0a58-0000-4000-8000-000000000005",
     },
 ];
 

@@ -1,19 +1,21 @@
 //! Traffic ends that run inside a VM's namespace: a pinger, a TCP source and a TCP sink.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     io::{ErrorKind, Read, Write},
     net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
+    path::{Path, PathBuf},
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context, bail};
+use carrier::{Batch, Options, PacketPort};
 use clap::Subcommand;
-use ether::{EtherType, MacAddr, frame, mac};
+use ether::{EtherType, MacAddr, Tag, Vid, frame, mac};
 use pnet::{
     datalink::{self, Channel},
     packet::{
@@ -86,6 +88,14 @@ pub enum Probe {
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         mbit_s: u32,
     },
+    /// Look at frames, both ways, until standard input ends, and tell which tags they had.
+    Tags {
+        /// Of which interface.
+        interface: String,
+        /// Where to keep them, as pcap.
+        #[arg(long)]
+        file: PathBuf,
+    },
     /// Send frames no sane peer would send.
     Noise {
         /// Out of which interface.
@@ -135,6 +145,63 @@ fn noise(interface: &str, frames: u64, seed: u64) -> anyhow::Result<u64> {
     Ok(sent)
 }
 
+/// Frames on a wire with the same tags.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Seen {
+    pub(super) svid: Option<u16>,
+    /// Whether there was a C-tag.
+    pub(super) tagged: bool,
+    pub(super) frames: u64,
+}
+
+/// Looks at the frames of an interface until standard input ends; writes them to `file`.
+fn tags(interface: &str, file: &Path) -> anyhow::Result<Vec<Seen>> {
+    let options = Options { outgoing: true, promiscuous: false, ..Options::default() };
+    let mut port = PacketPort::open(interface, &options)?;
+    let ended = Arc::new(AtomicBool::new(false));
+    let end = Arc::clone(&ended);
+    std::thread::spawn(move || {
+        // Whatever ends it ends the look.
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        end.store(true, Relaxed);
+    });
+    let mut pcap = std::io::BufWriter::new(std::fs::File::create(file)?);
+    pcap.write_all(&PCAP)?;
+    let (mut batch, mut seen) = (Batch::new(), BTreeMap::<(Option<u16>, bool), u64>::new());
+    loop {
+        let last = ended.load(Relaxed);
+        while port.receive(&mut batch)? > 0 {
+            for frame in batch.frames().flatten() {
+                let service = frame.tag.filter(|tag| tag.tpid == EtherType::S_VLAN);
+                let tagged = if service.is_some() {
+                    frame.ethertype() == EtherType::C_VLAN
+                } else {
+                    frame.tag.is_some()
+                };
+                *seen.entry((service.and_then(|tag| tag.vid).map(Vid::get), tagged)).or_default() += 1;
+                let tag = frame.tag.map(Tag::to_bytes);
+                let octets =
+                    [&frame.addresses[..], tag.as_ref().map_or(&[], |tag| &tag[..]), frame.rest].concat();
+                let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+                let len = u32::try_from(octets.len())?;
+                for word in [u32::try_from(since.as_secs())?, since.subsec_micros(), len, len] {
+                    pcap.write_all(&word.to_be_bytes())?;
+                }
+                pcap.write_all(&octets)?;
+            }
+        }
+        if last {
+            pcap.flush()?;
+            let seen = seen.into_iter().map(|((svid, tagged), frames)| Seen { svid, tagged, frames });
+            return Ok(seen.collect());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The head of a pcap file of Ethernet frames, 256 KiB at most, with microseconds.
+const PCAP: [u8; 24] = [0xa1, 0xb2, 0xc3, 0xd4, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 1];
+
 /// What a pinger saw.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct PingResult {
@@ -171,6 +238,7 @@ impl Probe {
     /// Plays the end.
     pub(crate) fn run(&self) -> anyhow::Result<()> {
         match self {
+            Self::Tags { interface, file } => print(&tags(interface, file)?),
             Self::Ping { target, count, timeout_ms } => {
                 print(&ping(*target, *count, Duration::from_millis(*timeout_ms))?)
             }

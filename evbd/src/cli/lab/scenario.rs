@@ -75,7 +75,7 @@ pub(super) async fn play(
 
     let before = Wire::read(net, &bridge.client).await?;
     let step = progress.step("pings from VM 1 to VM 2");
-    let pings = ping(net, lab.pings).await?;
+    let pings = ping_between(net, VM1, VM2_ADDRESS, lab.pings).await?;
     let after = Wire::read(net, &bridge.client).await?;
     let detail = format!("{} of {} answered", pings.answered, pings.sent);
     let held = if expected.vms_meet { pings.answered == pings.sent } else { pings.answered == 0 };
@@ -130,7 +130,7 @@ async fn negotiated(
             let words = text(seen.first().and_then(|e| e.pointer("/status/reflective_relay")), "words");
             step.done(report, words);
         }
-        Scenario::Refuse | Scenario::Migrate | Scenario::Dcbx => {
+        Scenario::Refuse | Scenario::Migrate | Scenario::Dcbx | Scenario::Channels => {
             let step = progress.step("EVB agreed, reflective relay refused");
             let refused =
                 |e: &Value| is(e, "evb") && has(e, "/status/reflective_relay/reason", "not_capable");
@@ -167,12 +167,13 @@ async fn proven(
     Ok(())
 }
 
-async fn ping(net: &Net, count: u16) -> anyhow::Result<PingResult> {
+/// Pings from the VM `from`.
+pub(super) async fn ping_between(net: &Net, from: &str, to: &str, count: u16) -> anyhow::Result<PingResult> {
     // Nobody answers an isolated VM: do not wait a second for each ping.
     let timeout = if count > 20 { "500" } else { "1000" };
     let output = net
-        .command(VM1)?
-        .args(["lab-probe", "ping", VM2_ADDRESS, "--timeout-ms", timeout, "--count"])
+        .command(from)?
+        .args(["lab-probe", "ping", to, "--timeout-ms", timeout, "--count"])
         .arg(count.to_string())
         .stdin(Stdio::null())
         .kill_on_drop(true)
