@@ -123,6 +123,37 @@ fn threads_divide_the_ports() {
     }
 }
 
+/// Each thread has a queue of each interface, and what it sends there it sends by its own.
+#[test]
+fn threads_divide_the_queues() {
+    let switch = Switch::new(&[By::Xdp, By::Xdp], 2);
+    let queues = "numrxqueues 2 numtxqueues 2";
+    let stations = [2, 3].map(|n| {
+        let station = Ns::new();
+        let ends = format!("name p{n} {queues} type veth peer name eth0 {queues} netns {}", station.tid());
+        switch.ns.ip(&format!("link add {ends}"));
+        switch.ns.ip(&format!("link set p{n} up"));
+        station.ip(&format!("addr add {}/24 dev eth0", address(n)));
+        station.ip("link set eth0 up");
+        station
+    });
+    let mut control = Control::new(RelayKind::Bridge, &Limits::default());
+    (0..4).for_each(|n| control.set_port(PortConfig::lan(PortId(n))).unwrap());
+    switch.relay.publish(control.snapshot());
+    [2, 3].into_iter().for_each(|n| switch.add(n, By::Xdp));
+    (0..4).for_each(|n| ping(&stations[0], address(n)));
+    // So many connections that neither queue stays empty.
+    for _ in 0..8 {
+        tcp(&stations[0], &stations[1], address(3).into(), MIB);
+    }
+    for station in &switch.stations {
+        ping(station, address(2));
+        ping(station, address(3));
+    }
+    let rx = switch.stats(2);
+    assert!(rx.rx_completed > 1000 && rx.rx_unfinished == 0, "{rx:?}");
+}
+
 /// TCP both ways between the stations of ports 0 and `other`.
 fn checksummed_tcp(switch: &Switch, other: u16) {
     let (a, b) = (&switch.stations[0], &switch.stations[usize::from(other)]);

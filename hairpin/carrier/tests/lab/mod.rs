@@ -57,6 +57,11 @@ impl Ns {
         answer.recv().expect("the job panicked")
     }
 
+    /// What `ip` knows the namespace by.
+    pub(crate) fn tid(&self) -> i32 {
+        self.tid
+    }
+
     /// Runs `ip` with these arguments in the namespace.
     pub(crate) fn ip(&self, arguments: &str) {
         self.output(arguments);
