@@ -44,6 +44,8 @@ pub(crate) fn ieee(
         let pfc = Pfc { willing: status.pfc.mode.is_willing(), mbc: false, capability, enabled };
         said.insert(ieee_key(Pfc::SUBTYPE), pfc.to_bytes());
     }
+    // DEVIATES [Q 38, D.2.11]: applications are informational there, and their TLV does not tell who is willing. So that two
+    // willing sides end equal, the one with the lower address falls silent about its own as soon as it hears the other's.
     let yields = status.applications.mode.is_willing() && status.applications.remote.is_some() && !higher;
     if let Some(list) = status.applications.chosen.as_ref().filter(|_| !yields) {
         // As many as were heard in one TLV, or fewer.

@@ -1,16 +1,17 @@
 //! DCBX on a port: from LLDP's nearest-bridge agent to the engine, from the engine to LLDP, the operator and whoever does
 //! what it has come to: the device, or our own data path where the device cannot.
 
-use dcbx::{Dcbx, Output, Settings};
+use dcbx::{Dcbx, Output, Settings, ieee};
 use ether::Instant;
 use hairpin::PortId;
-use lldp::Scope;
+use lldp::{OrgKey, Oui, Scope};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
     config::{Apply, DcbxConfig},
     core::Core,
+    describe::describe,
     effect::Effect,
     event::Event,
     port::Port,
@@ -177,7 +178,7 @@ pub(crate) fn applied(core: &mut Core, index: usize, report: DeviceReport) {
     }
 }
 
-fn say(port: &mut Port, now: Instant, key: lldp::OrgKey, info: Option<bytes::Bytes>) {
+fn say(port: &mut Port, now: Instant, key: OrgKey, info: Option<bytes::Bytes>) {
     let agent = port.agents.iter_mut().find(|agent| agent.config().scope == Scope::NearestBridge);
     if let Some(Err(error)) = agent.map(|agent| agent.set_org_tlv(now, key, info)) {
         tracing::error!(%error, "a DCBX TLV does not fit");
@@ -226,6 +227,9 @@ struct FeatureRow<'a, T> {
     words: Words,
     apply: Apply,
     device: Option<&'a DeviceReport>,
+    /// What the peer says beside DCBX: congestion notification at PFC, VLANs of applications at these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    beside: Vec<String>,
     /// Traffic classes of the port with what has gone through them, where our own data path has queues for it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     classes: Vec<ClassRow>,
@@ -247,11 +251,28 @@ struct Words {
 pub(crate) fn rows(port: &Port, classes: Vec<ClassRow>) -> Vec<Value> {
     let Some(dcb) = &port.dcb else { return Vec::new() };
     let status = dcb.engine.status();
+    let [congestion, vlans] =
+        [CONGESTION_NOTIFICATION, APPLICATION_VLAN].map(|subtype| said_beside(port, subtype));
     vec![
-        feature(port, dcb, "ets", &status.ets, ToString::to_string, classes),
-        feature(port, dcb, "pfc", &status.pfc, ToString::to_string, Vec::new()),
-        feature(port, dcb, "applications", &status.applications, |list| applications(list), Vec::new()),
+        feature(port, dcb, "ets", &status.ets, ToString::to_string, (Vec::new(), classes)),
+        feature(port, dcb, "pfc", &status.pfc, ToString::to_string, (congestion, Vec::new())),
+        feature(
+            port,
+            dcb,
+            "applications",
+            &status.applications,
+            |list| applications(list),
+            (vlans, Vec::new()),
+        ),
     ]
+}
+
+/// What the nearest-bridge neighbours say in this TLV of 802.1, or what is wrong with it.
+fn said_beside(port: &Port, subtype: u8) -> Vec<String> {
+    let agents = port.agents.iter().filter(|agent| agent.config().scope == Scope::NearestBridge);
+    let tlvs = agents.flat_map(lldp::Agent::neighbors).flat_map(|neighbor| neighbor.info.org.iter());
+    let key = OrgKey { oui: Oui(ieee::OUI), subtype };
+    tlvs.filter(|tlv| tlv.key() == key).map(describe).collect()
 }
 
 fn feature<T: Serialize>(
@@ -260,7 +281,7 @@ fn feature<T: Serialize>(
     feature: &'static str,
     status: &dcbx::Feature<T>,
     words: impl Fn(&T) -> String,
-    classes: Vec<ClassRow>,
+    (beside, classes): (Vec<String>, Vec<ClassRow>),
 ) -> Value {
     let of = |value: &Option<T>| value.as_ref().map(&words);
     let dcbx::Status { dialect, evidence, peer, ref faults, .. } = *dcb.engine.status();
@@ -279,6 +300,7 @@ fn feature<T: Serialize>(
         },
         apply: dcb.apply,
         device: dcb.device.as_ref(),
+        beside,
         classes,
         handshake: dcb.engine.handshake(),
         faults,
@@ -290,3 +312,8 @@ fn applications(list: &[dcbx::ieee::Application]) -> String {
     let said: Vec<_> = list.iter().map(ToString::to_string).collect();
     if said.is_empty() { "none".to_owned() } else { said.join(", ") }
 }
+
+/// The congestion notification TLV.
+const CONGESTION_NOTIFICATION: u8 = 8;
+/// The application VLAN TLV.
+const APPLICATION_VLAN: u8 = 0x10;

@@ -133,6 +133,7 @@ fn judge(
     }
     let Some(fill) = fill else { return Ok(()) };
     let passes = if cx.live { bucket.take(fill, cx.now, frame.len) } else { bucket.has(fill, cx.now) };
+    // What PFC keeps from loss on the link is not lost here [Q 36].
     let spared = !passes && lossless.union(cx.snapshot.lossless()).contains(pcp);
     watch.note(|| Step::Rate { vsi: vsi.key, direction, passes, spared });
     if passes || spared { Ok(()) } else { Err(exceeded) }

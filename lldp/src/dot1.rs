@@ -228,7 +228,16 @@ impl fmt::Display for Dot1 {
             Self::ManagementVlan(None) => f.write_str("management VLAN none"),
             Self::LinkAggregation(bundle) => write!(f, "link aggregation: {bundle}"),
             Self::CongestionNotification(CongestionNotification { priorities, ready }) => {
-                write!(f, "congestion notification: priorities {}, ready {}", Bits(*priorities), Bits(*ready))
+                write!(
+                    f,
+                    "congestion notification: priorities {}, ready {}",
+                    Bits(*priorities),
+                    Bits(*ready)
+                )?;
+                match ready & !priorities {
+                    0 => Ok(()),
+                    contrary => write!(f, " (contradictory: not on for {})", Bits(contrary)),
+                }
             }
             Self::ApplicationVlan(applications) => {
                 f.write_str("application VLANs:")?;

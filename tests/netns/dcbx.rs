@@ -2,7 +2,11 @@
 
 use std::process::{Command, Stdio};
 
-use evb_tests::{evbd_program, netns::eventually};
+use evb_tests::{
+    evbd_program,
+    netns::{Netns, eventually, table, wire},
+};
+use evbd::api::Table;
 use serde_json::{Value, json};
 
 use super::{PATIENCE, lab, nothing_left};
@@ -34,6 +38,26 @@ fn two_classes_share_a_saturated_uplink_as_agreed_and_the_lossless_one_loses_not
         "{classes:#?}"
     );
     nothing_left(name);
+}
+
+/// Congestion notification and VLANs of applications are told beside DCBX, and shown beside it.
+#[tokio::test]
+async fn what_is_told_beside_dcbx_is_shown_beside_it() {
+    let (mut here, mut there) = (Netns::new("evbd"), Netns::new("peer"));
+    wire(&here, "a0", &there, "b0");
+    let dcbx = "[dcbx]\npfc = { mode = \"willing\" }\n";
+    let port = |interface: &str| {
+        format!("role = \"bridge\"\n[[port]]\ninterface = \"{interface}\"\nkind = \"lan\"\n")
+    };
+    let told = "[lldp.tlvs]\ncongestion_notification = { priorities = [3], ready = [3] }\n\
+                application_vlans = [{ vid = 100, selector = \"tcp\", protocol = 3260 }]\n";
+    let (_ours, evbd) = here.evbd(evbd_program!(), &format!("{}{dcbx}", port("a0"))).await;
+    let (_theirs, _) = there.evbd(evbd_program!(), &format!("{}{dcbx}{told}", port("b0"))).await;
+    let shown = |rows: &[Value]| rows.len() == 3 && rows[2]["beside"].is_array();
+    let rows = table(&evbd, Table::Dcbx, PATIENCE, shown).await;
+    let beside = [1, 2].map(|row: usize| rows[row]["beside"].to_string());
+    assert!(beside[0].contains("congestion notification: priorities 3, ready 3"), "{beside:?}");
+    assert!(beside[1].contains("TCP port 3260 in VLAN 100"), "{beside:?}");
 }
 
 #[test]

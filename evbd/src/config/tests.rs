@@ -388,6 +388,10 @@ fn mistakes_in_what_is_said_are_found_where_they_are() {
         ("power = { role = \"both\", class = 0 }", "unknown variant `both`"),
         ("power = { role = \"pd\", class = 0, type = 3 }", "type 3 does not exist"),
         ("congestion_notification = { priorities = [8] }", "priority 8"),
+        (
+            "congestion_notification = { priorities = [3], ready = [4] }",
+            "priority 4 is `ready`, and not among",
+        ),
         ("application_vlans = [{ vid = 1, selector = \"tpc\", protocol = 1 }]", "unknown variant `tpc`"),
         ("med = { policies = [{ application = \"voice\", dscp = 64 }] }", "64 is out of range"),
         ("speed = 1", "unknown field `speed`"),

@@ -20,6 +20,7 @@ use serde::{
     },
 };
 
+use self::values::CongestionKeys;
 pub use self::values::{
     ApplicationVlan, Below, Med, MedApplication, MedDevice, Pairs, Policy, Power, PowerKind, PowerRole,
     Selector,
@@ -162,12 +163,11 @@ pub struct Octets(pub Vec<u8>);
 
 /// Priorities with congestion notification.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "CongestionKeys")]
 pub struct CongestionNotification {
     /// All of them.
     pub priorities: Vec<Pcp>,
     /// Of these, those whose tags the port is ready to take.
-    #[serde(default)]
     pub ready: Vec<Pcp>,
 }
 

@@ -1,4 +1,4 @@
-//! Ports that send less than they are given: their rate, and what DCBX has come to where our own data path does it.
+//! Ports that send less than they are given: their rate, and what DCBX has come to where our own data path does it [Q 36, 37].
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -30,7 +30,7 @@ const VECTORS: [(Oui, u8, &str, &str); 41] = [
     (DOT1, 6, "0000", "management VLAN none"),
     (DOT1, 7, "0300000007", "link aggregation: capable, aggregated in port 7"),
     (DOT1, 7, "0500000000", "link aggregation: capable, not aggregated"),
-    (DOT1, 8, "0802", "congestion notification: priorities 3, ready 1"),
+    (DOT1, 8, "0802", "congestion notification: priorities 3, ready 1 (contradictory: not on for 1)"),
     (DOT1, 8, "8100", "congestion notification: priorities 0,7, ready none"),
     (DOT1, 0x10, "064189060c840010",
         "application VLANs: EtherType 8906 in VLAN 100, TCP or UDP port 16 in VLAN 200"),

@@ -3,7 +3,7 @@
 use ether::{Pcp, Vid};
 use serde::Deserialize;
 
-use super::{Short, Vlan};
+use super::{CongestionNotification, Short, Vlan};
 
 /// An application and its VLAN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -248,6 +248,27 @@ impl<const LIMIT: u8> TryFrom<u8> for Below<LIMIT> {
             Ok(Self(number))
         } else {
             Err(format!("{number} is out of range: allowed are 0 to {}", LIMIT.saturating_sub(1)))
+        }
+    }
+}
+
+/// [`CongestionNotification`] as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CongestionKeys {
+    priorities: Vec<Pcp>,
+    #[serde(default)]
+    ready: Vec<Pcp>,
+}
+
+impl TryFrom<CongestionKeys> for CongestionNotification {
+    type Error = String;
+
+    fn try_from(keys: CongestionKeys) -> Result<Self, String> {
+        let CongestionKeys { priorities, ready } = keys;
+        match ready.iter().find(|priority| !priorities.contains(priority)) {
+            None => Ok(Self { priorities, ready }),
+            Some(priority) => Err(format!("priority {priority} is `ready`, and not among the `priorities`")),
         }
     }
 }
