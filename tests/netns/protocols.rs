@@ -26,7 +26,8 @@ struct Place {
 }
 
 impl Place {
-    /// The station's edge relay is a VEPA and both gates are open at both ends; `vsi` stands in each VSI's section.
+    /// The station's edge relay is a VEPA and both gates are open at both ends; `vsi` stands in each VSI's section, MAC for
+    /// the guest's address.
     async fn new(vsi: &str) -> Self {
         let (mut station, mut bridge, far) = (Netns::new("station"), Netns::new("bridge"), Netns::new("far"));
         wire(&station, "s0", &bridge, "b0");
@@ -71,12 +72,15 @@ fn station_config(vsi: &str) -> String {
     for n in 1..=2 {
         text += &format!(
             "[[vsi]]\nname = \"vm{n}\"\ninterface = \"vm{n}\"\nid = \"a0000000-0000-4000-8000-00000000000{n}\"\n\
-             type = 5\nversion = 1\nmac = \"{}\"\n{vsi}\n",
-            mac(n)
+             type = 5\nversion = 1\n{}\n",
+            vsi.replace("MAC", &mac(n))
         );
     }
     text
 }
+
+/// What a VSI lets pass: the guest's own address.
+const NAMED: &str = "mac = \"MAC\"";
 
 const BRIDGE: &str = "role = \"bridge\"\n[[port]]\ninterface = \"b0\"\nkind = \"station\"\n\
     [[port]]\ninterface = \"l0\"\nkind = \"lan\"\nuntagged = 100\n\
@@ -103,7 +107,7 @@ fn decided(host: &Netns, address: &str) -> String {
 
 #[tokio::test]
 async fn arp_finds_guests_and_the_world() {
-    let place = Place::new("").await;
+    let place = Place::new(NAMED).await;
     place.number();
     for (from, a) in place.hosts() {
         for (_, b) in place.hosts().into_iter().filter(|(_, b)| *b != a) {
@@ -119,7 +123,7 @@ async fn arp_finds_guests_and_the_world() {
 
 #[tokio::test]
 async fn ipv6_detects_duplicates_and_only_duplicates() {
-    let place = Place::new("").await;
+    let place = Place::new(NAMED).await;
     for (host, n) in place.hosts() {
         host.run("ip", &["-6", "addr", "add", &format!("2001:db8::{n}/64"), "dev", "eth0"]);
     }
@@ -181,7 +185,7 @@ fn heard(socket: &UdpSocket, count: usize) -> Vec<String> {
 /// mDNS and its like: every member hears every line once, and nobody his own.
 #[tokio::test]
 async fn groups_hear_every_line_once_and_nobody_himself() {
-    let place = Place::new("").await;
+    let place = Place::new(NAMED).await;
     place.number();
     for (host, n) in place.hosts() {
         host.run("ip", &["-6", "addr", "add", &format!("2001:db8::{n}/64"), "dev", "eth0", "nodad"]);
@@ -219,7 +223,7 @@ async fn groups_hear_every_line_once_and_nobody_himself() {
 /// A lease from a server beyond the bridge, then from one on the same station.
 #[tokio::test]
 async fn dhcp_serves_across_the_bridge_and_within_the_station() {
-    let mut place = Place::new("").await;
+    let mut place = Place::new(NAMED).await;
     let server = |host: &mut Netns, n: u8, range: &str| {
         host.run("ip", &["addr", "add", &format!("192.0.2.{n}/24"), "dev", "eth0"]);
         let mut command = host.command("dnsmasq");
@@ -253,4 +257,67 @@ async fn dhcp_serves_across_the_bridge_and_within_the_station() {
     place.far.kill(far);
     server(&mut place.two, 2, "192.0.2.20,192.0.2.29");
     lease(&place.one, "192.0.2.2");
+}
+
+/// A virtual router's address, shared by two guests of one station: only one of them has it at a time. Their VSIs name
+/// a VLAN and no address.
+#[tokio::test]
+async fn a_shared_address_is_where_it_spoke_last() {
+    let place = Place::new("filters = [{ vlan = 100 }]").await;
+    place.number();
+    let (vmac, shared) = ("00:00:5e:00:01:07", "192.0.2.100");
+    for guest in [&place.one, &place.two] {
+        guest.run(
+            "ip",
+            &["link", "add", "vrrp0", "link", "eth0", "address", vmac, "type", "macvlan", "mode", "private"],
+        );
+        // Each answers for the address it has on the interface that was asked, and says when it has one.
+        for key in [
+            "all.arp_ignore=1",
+            "all.arp_announce=2",
+            "vrrp0.arp_notify=1",
+            "all.rp_filter=0",
+            "vrrp0.rp_filter=0",
+        ] {
+            guest.run("sysctl", &["-qw", &format!("net.ipv4.conf.{key}")]);
+        }
+        guest.run("sysctl", &["-qw", "net.ipv6.conf.vrrp0.enhanced_dad=0"]);
+    }
+    for turn in 0..4 {
+        let [(master, m), (backup, b)] = if turn % 2 == 0 {
+            [(&place.one, 1), (&place.two, 2)]
+        } else {
+            [(&place.two, 2), (&place.one, 1)]
+        };
+        backup.run("ip", &["addr", "flush", "dev", "vrrp0"]);
+        backup.run("ip", &["link", "set", "vrrp0", "down"]);
+        master.run("ip", &["addr", "add", &format!("{shared}/32"), "dev", "vrrp0"]);
+        master.run("ip", &["link", "set", "vrrp0", "up"]);
+
+        // The advertisement comes from the shared address: the others hear it once, the master not at all.
+        let group: SocketAddr = "224.0.0.18:112".parse().expect("a group");
+        let listeners = [(backup, b), (&place.far, 9), (master, m)].map(|(host, n)| member(host, n, group));
+        let sender = inside(master, || UdpSocket::bind((shared, 0)).expect("the master has the address"));
+        sender.set_multicast_loop_v4(false).expect("no loop");
+        sender.send_to(format!("turn {turn}").as_bytes(), group).expect("sent");
+        let [at_backup, at_far, at_master] = &listeners;
+        for socket in [at_backup, at_far] {
+            assert_eq!(heard(socket, 1), [format!("turn {turn}")]);
+        }
+        assert!(heard(at_master, 0).is_empty(), "turn {turn}: the master heard itself");
+
+        // Nobody else has the address to answer from.
+        for from in [&place.far, backup] {
+            from.run("ip", &["neigh", "flush", "dev", "eth0"]);
+            assert!(ping(from, shared), "turn {turn}");
+            let neighbour = from.run("ip", &["neigh", "show", shared, "dev", "eth0"]);
+            assert!(neighbour.contains(vmac), "turn {turn}: {neighbour}");
+        }
+        master.run("ip", &["-6", "addr", "add", "2001:db8::100/64", "dev", "vrrp0"]);
+        let show = || master.run("ip", &["-6", "addr", "show", "dev", "vrrp0", "to", "2001:db8::100"]);
+        let said = eventually("duplicate address detection ends", PATIENCE, show, |said| {
+            said.contains("2001:db8::100") && (!said.contains("tentative") || said.contains("dadfailed"))
+        });
+        assert!(!said.contains("dadfailed"), "turn {turn}: it heard its own solicitation: {said}");
+    }
 }

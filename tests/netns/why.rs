@@ -132,3 +132,32 @@ async fn refused_then_filtered_then_passing() {
     let rates: Value = serde_json::from_str(&rates).unwrap_or_else(|_| panic!("{rates}"));
     assert!(rates["rates"].as_array().is_some_and(|rows| rows.len() == 3), "two ports and a VSI: {rates}");
 }
+
+/// Two stations have the VSI, as in a migration that nobody has finished: of the two the bridge says which has the VM.
+#[tokio::test]
+async fn a_vsi_that_ceded_its_address_says_to_whom() {
+    let mut tor = Netns::new("bridge");
+    let stations = ["old", "new"].map(Netns::new);
+    let vms = ["vm-old", "vm-new"].map(Netns::new);
+    for (n, (station, vm)) in stations.iter().zip(&vms).enumerate() {
+        wire(station, "s0", &tor, &format!("b{n}"));
+        wire(station, "vm1", vm, "eth0");
+    }
+    let lan = Netns::new("lan");
+    wire(&tor, "l0", &lan, "eth0");
+    let text = bridge("100", "") + "[[port]]\ninterface = \"b1\"\nkind = \"station\"\n";
+    let (_, at_bridge) = tor.evbd(evbd_program!(), &text).await;
+    let mut running = Vec::new();
+    for (n, mut station) in stations.into_iter().enumerate() {
+        let (_, client) = station.evbd(evbd_program!(), STATION).await;
+        gate(&client, "open").await;
+        table(&at_bridge, Table::Vsi, PATIENCE, |rows| rows.len() == n + 1).await;
+        running.push(station);
+    }
+    let said = evbd(&tor, &["why", "52:54:00:00:00:01", "--json"]);
+    let why: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}"));
+    let because = |n: usize| says(&why["why"][n], "because").to_owned();
+    let [ceded, has] = if says(&why["why"][0]["vsi"], "port") == "b0" { [0, 1] } else { [1, 0] };
+    assert!(because(ceded).contains("52:54:00:00:00:01 is on b1"), "{said}");
+    assert!(!because(has).contains("opened later"), "{said}");
+}

@@ -1,7 +1,7 @@
 //! Why the frames of a VM pass or do not: one sentence, what to do, and all that is known of the VSI.
 
 use ether::{Instant, MacAddr};
-use hairpin::{EdgeMode, FdbEntry, VsiCounters, VsiEntry, VsiKey};
+use hairpin::{EdgeMode, FdbEntry, Origin, VsiCounters, VsiEntry, VsiKey};
 use serde::Serialize;
 use serde_json::Value;
 use vdp::{VsiId, bridge, history::Entry, station};
@@ -183,7 +183,18 @@ fn answer(core: &Core, planes: &Planes, port: &Port, known: &Known, now: Instant
         .collect();
     let key =
         known.key.or_else(|| vm.map(|vm| (vm.config.manager, vm.config.type_id, vm.config.type_version)));
-    let (because, remedy) = sentence(core, port, known, gate.is_some(), counters.as_ref());
+    let (mut because, mut remedy) = sentence(core, port, known, gate.is_some(), counters.as_ref());
+    let found: Vec<FdbEntry> = planes.fdb().into_iter().filter(|entry| macs.contains(&entry.mac)).collect();
+    if let Some(other) = gate.as_ref().and_then(|gate| ceded(gate, &found)) {
+        because += &format!(
+            " But {} is on {}: a VSI there that names it too was opened later.",
+            other.mac,
+            core.interface(other.port)
+        );
+        remedy = Some(
+            "de-associate the VSI whose VM has migrated; VMs that share an address need filters that name the VLAN alone",
+        );
+    }
     Why {
         id: known.id,
         because,
@@ -194,7 +205,7 @@ fn answer(core: &Core, planes: &Planes, port: &Port, known: &Known, now: Instant
         gate,
         counters,
         drops: recent.iter().map(|drop| drops::drop_row(core, drop, clock)).collect(),
-        addresses: addresses(core, planes, &macs),
+        addresses: found.into_iter().map(|entry| super::fdb_row(core, entry)).collect(),
         history: lines(&known.history, now),
     }
 }
@@ -209,9 +220,14 @@ fn lines(history: &[Entry], now: Instant) -> Vec<Line> {
     history.iter().zip(before).map(line).collect()
 }
 
-fn addresses(core: &Core, planes: &Planes, macs: &[MacAddr]) -> Vec<Value> {
-    let named = |entry: &FdbEntry| macs.contains(&entry.mac);
-    planes.fdb().into_iter().filter(named).map(|entry| super::fdb_row(core, entry)).collect()
+/// Where an address is that this gate names and that a VSI of another port has.
+fn ceded<'a>(gate: &VsiEntry, found: &'a [FdbEntry]) -> Option<&'a FdbEntry> {
+    gate.filters.iter().find_map(|filter| {
+        let mut places = found.iter().filter(|entry| {
+            entry.origin == Origin::Static && Some(entry.mac) == filter.mac && entry.vid == filter.vid
+        });
+        if places.clone().any(|entry| entry.port == gate.port) { None } else { places.next() }
+    })
 }
 
 /// The answer and, where there is one, the remedy.
