@@ -1,0 +1,139 @@
+//! The ports of the daemon: their interfaces watched, followed into the relay and the sockets, and let go.
+
+use std::collections::BTreeMap;
+
+use ether::{MacAddr, mac};
+use hairpin::PortId;
+
+use super::{Daemon, dataplane::Line, limits};
+use crate::{
+    channels::{self, End},
+    event::Event,
+    input::{Input, Link},
+    kernel::links::Seen,
+};
+
+impl Daemon {
+    /// Takes up an interface's state; what follows from it waits for [`Daemon::drain`].
+    pub(super) fn link(&mut self, interface: &str, seen: Seen) {
+        let found = self.core.ports().find(|(_, name, _)| *name == interface);
+        let Some((port, kind)) = found.map(|(port, _, kind)| (port, kind)) else { return };
+        if kind.speaks() {
+            let groups = self.groups(interface);
+            self.sockets.follow(port, kind, interface, None, groups, &seen);
+        }
+        let channels = self.core.channel_svids(port);
+        let followed = self.planes.follow(port, &Line { interface, svid: None, channels }, &seen);
+        if let Some(error) = followed.fault {
+            self.publish(&Event::PortFailed { port: interface.to_owned(), error });
+        }
+        let now = self.clock.now();
+        self.seen.insert(port, seen.clone());
+        self.core.handle(now, Input::Link { port, link: seen.link });
+        if let Some(on) = followed.reflective {
+            self.core.handle(now, Input::ReflectiveApplied { port, on });
+        }
+    }
+
+    /// Where the LLDP agents of a port listen.
+    fn groups(&self, name: &str) -> Vec<MacAddr> {
+        let agents = self.core.config().agents(name);
+        agents.iter().map(|agent| agent.destination).filter(|to| mac::is_group(*to)).collect()
+    }
+
+    /// Takes up the S-channels behind `uap` as they are now: they have sockets of their own. Returns the ports whose
+    /// reflection the core believes to be otherwise than it is.
+    pub(super) fn follow_channels(&mut self, uap: PortId) -> Vec<(PortId, bool)> {
+        let Some(seen) = self.seen.get(&uap).cloned() else { return Vec::new() };
+        let interface = self.core.interface(uap).to_owned();
+        let mut reflective = Vec::new();
+        // Those new are taken up when their own turn comes.
+        let known = |end: &End| self.watched.get(&end.port) == Some(&end.name);
+        let ends: Vec<End> = self.core.channels(uap).into_iter().filter(known).collect();
+        for end in ends {
+            let seen = Seen { link: end.link, ..seen.clone() };
+            let heard =
+                if seen.link.is_up() { seen.clone() } else { Seen { link: Link::Absent, ..seen.clone() } };
+            let groups = self.groups(&end.name);
+            self.sockets.follow(end.port, end.kind, &interface, end.svid, groups, &heard);
+            let line = Line { interface: &interface, svid: end.svid, channels: None };
+            let followed = self.planes.follow(end.port, &line, &seen);
+            if let Some(error) = followed.fault {
+                self.publish(&Event::PortFailed { port: end.name, error });
+            }
+            reflective.extend(followed.reflective.map(|on| (end.port, on)));
+        }
+        self.planes.keep_away(uap, &self.core.channel_svids(uap).unwrap_or_default());
+        reflective
+    }
+
+    /// A port has failed; returns its interface if that is news.
+    pub(super) fn fault(&mut self, port: PortId, error: String) -> Option<String> {
+        if !self.planes.failed(port, &error) {
+            return None;
+        }
+        self.drain();
+        let name = self.core.ports().find(|(id, _, _)| *id == port).map(|(_, name, _)| name.to_owned())?;
+        self.publish(&Event::PortFailed { port: name.clone(), error });
+        Some(name)
+    }
+
+    /// Takes up the ports the core has now: those gone are let go, the interfaces of those new are watched.
+    pub(super) fn follow_ports(&mut self) {
+        for (port, error) in self.planes.reload(&self.core) {
+            tracing::error!(port = port.0, error, "the relay does not take a port");
+        }
+        let ports = self.ports();
+        let before = std::mem::replace(&mut self.watched, ports.clone());
+        for (port, interface) in before.iter().filter(|(port, interface)| ports.get(port) != Some(interface))
+        {
+            self.sockets.release(*port);
+            self.seen.remove(port);
+            if is_interface(interface) {
+                self.links.want(interface, false);
+            }
+        }
+        if let Err(error) = limits::raise(ports.len()) {
+            tracing::error!(%error, "new ports may find no sockets");
+        }
+        let new = |(port, interface): &(&PortId, &String)| before.get(port) != Some(interface);
+        for (_, interface) in ports.iter().filter(new).filter(|(_, name)| is_interface(name)) {
+            self.links.want(interface, true);
+        }
+    }
+
+    /// The same for one port.
+    pub(super) fn follow_port(&mut self, port: PortId) {
+        let now = self.core.port(port).map(|(interface, kind)| (interface.to_owned(), kind));
+        if let Some(before) = self.watched.remove(&port)
+            && now.as_ref().is_none_or(|(interface, _)| *interface != before)
+        {
+            self.sockets.release(port);
+            self.seen.remove(&port);
+            if is_interface(&before) {
+                self.links.want(&before, false);
+            }
+            self.planes.remove_port(port);
+        }
+        let Some((interface, kind)) = now else { return };
+        if let Err(error) = self.planes.add_port(&self.core, port, &interface, kind) {
+            tracing::error!(port = port.0, %error, "the relay does not take a port");
+        }
+        self.watched.insert(port, interface.clone());
+        if let Err(error) = limits::raise(self.watched.len()) {
+            tracing::error!(%error, "new ports may find no sockets");
+        }
+        if is_interface(&interface) {
+            self.links.want(&interface, true);
+        }
+    }
+
+    pub(super) fn ports(&self) -> BTreeMap<PortId, String> {
+        self.core.ports().map(|(port, interface, _)| (port, interface.to_owned())).collect()
+    }
+}
+
+/// Whether a port of this name is an interface, and not an S-channel of one.
+pub(super) fn is_interface(name: &str) -> bool {
+    channels::parts(name).1.is_none()
+}
