@@ -48,6 +48,12 @@ impl Seeds {
                 let tagged = |f: &Vec<u8>| [&f[..12], &[0x81, 0, 0x60, 0x64], &f[12..]].concat();
                 self.frames.iter().flat_map(|f| [f.clone(), tagged(f)]).collect()
             }
+            "channel_tag" => vec![
+                vec![0x89, 0x3f, 0xef, 0xfe, 0x21, 0x23, 0x01, 0xab],
+                vec![0x89, 0x3f, 0xa0, 0, 0, 0x64, 0, 0],
+                vec![0x89, 0x26, 0xe0, 0x05, 0x80, 0x64],
+                vec![0x89, 0x26, 0, 0, 0, 0x64],
+            ],
             "decode" => self.frames.clone(),
             "capture" => vec![
                 include_bytes!("../data/lldpad-evb.pcap").to_vec(),

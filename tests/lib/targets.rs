@@ -13,7 +13,7 @@ use std::fmt::{Debug, Display};
 use bytes::Bytes;
 use cdcp::CdcpTlv;
 use dcbx::{cee, ieee};
-use ether::{FrameView, frame};
+use ether::{DownTag, FrameView, Framing, UpTag, frame};
 use lldp::{Lldpdu, tlv};
 use vdp::{
     Command, FilterInfo,
@@ -28,6 +28,7 @@ pub type Target = fn(&[u8]);
 /// All targets by name.
 pub const ALL: &[(&str, Target)] = &[
     ("ether_frame", ether_frame),
+    ("channel_tag", channel_tag),
     ("lldp_tlv", lldp_tlv),
     ("lldp_pdu", lldp_pdu),
     ("evb_tlv", |octets| same_again(octets, EvbTlv::parse, EvbTlv::to_bytes)),
@@ -94,6 +95,20 @@ fn ether_frame(octets: &[u8]) {
     again.truncate(frame::HEADER + view.payload.len());
     again.splice(12..12, tag.into_iter().flatten());
     assert_eq!(again, octets);
+}
+
+/// Tags of E-channels, both ways and in both framings.
+fn channel_tag(octets: &[u8]) {
+    for framing in [Framing::Etag, Framing::Vntag] {
+        if let Ok(tag) = UpTag::parse(framing, octets) {
+            let again = tag.octets(framing).unwrap();
+            assert_eq!(UpTag::parse(framing, again.as_slice()), Ok(tag));
+        }
+        if let Ok(tag) = DownTag::parse(framing, octets) {
+            let again = tag.octets(framing).unwrap();
+            assert_eq!(DownTag::parse(framing, again.as_slice()), Ok(tag));
+        }
+    }
 }
 
 fn lldp_tlv(octets: &[u8]) {

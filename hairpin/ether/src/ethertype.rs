@@ -25,11 +25,21 @@ impl EtherType {
     pub const C_VLAN: Self = Self(0x8100);
     /// S-VLAN tag [Q 9.5].
     pub const S_VLAN: Self = Self(0x88a8);
+    /// Tag of an E-channel.
+    pub const E_TAG: Self = Self(0x893f);
+    /// The older tag of an E-channel.
+    pub const VN_TAG: Self = Self(0x8926);
 
     /// Whether a VLAN tag of four octets starts here.
     #[must_use]
     pub const fn is_vlan(self) -> bool {
         matches!(self, Self::C_VLAN | Self::S_VLAN)
+    }
+
+    /// Whether the tag of an E-channel starts here, in either framing.
+    #[must_use]
+    pub const fn is_channel_tag(self) -> bool {
+        matches!(self, Self::E_TAG | Self::VN_TAG)
     }
 }
 
