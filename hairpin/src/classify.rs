@@ -1,6 +1,6 @@
 //! Step 1: which VLAN and priority a frame has [Q 6.9.1], and whose source address it bears.
 
-use ether::{Dei, EtherType, Pcp, Tag, Vid};
+use ether::{Dei, EtherType, Pcp, Tag, UpTag, Vid};
 
 use crate::{
     port::Role,
@@ -23,8 +23,14 @@ pub(crate) struct Class {
 }
 
 /// A tag with a VLAN says it all; a priority tag keeps its priority and takes the port's VLAN; an untagged frame takes
-/// both, and from a VSI its priority.
-pub(crate) fn classify(snapshot: &Snapshot, row: &Row, frame: &Frame<'_>) -> Result<Class, DropReason> {
+/// both, and from a VSI its priority. `up` is the tag of the E-channel it came by, whose priority counts where nothing
+/// else says one.
+pub(crate) fn classify(
+    snapshot: &Snapshot,
+    row: &Row,
+    frame: &Frame<'_>,
+    up: Option<UpTag>,
+) -> Result<Class, DropReason> {
     let (vid, priority) = match frame.tag {
         Some(Tag { tpid, .. }) if tpid != EtherType::C_VLAN => return Err(DropReason::ServiceTag),
         Some(Tag { vid, pcp, dei, .. }) => (vid.or(row.pvid), Some((pcp, dei))),
@@ -34,9 +40,11 @@ pub(crate) fn classify(snapshot: &Snapshot, row: &Row, frame: &Frame<'_>) -> Res
     let owner = snapshot.owner(frame.src, vid);
     let named = owner.filter(|owner| owner.port == row.id);
     let vlan = row.vlan(vid).filter(|_| row.role != Role::Uplink);
-    let (pcp, dei) = priority.unwrap_or_else(|| {
-        let wild = vlan.map_or_else(Pcp::default, |vlan| vlan.pcp);
-        (named.map_or(wild, |owner| owner.pcp), false)
+    let (pcp, dei) = priority.unwrap_or_else(|| match (named, vlan, up) {
+        (Some(owner), _, _) => (owner.pcp, false),
+        (None, Some(vlan), _) => (vlan.pcp, false),
+        (None, None, Some(up)) => (up.pcp, up.dei),
+        (None, None, None) => (Pcp::default(), false),
     });
     let vsi = match (named, owner) {
         (Some(named), _) => Some(named.vsi),

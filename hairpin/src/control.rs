@@ -8,14 +8,15 @@
 //!   opened last has it, and when that closes, the one before it. Another policy for an open VSI is no opening.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
-use ether::{MacAddr, Pcp, Vid, mac};
+use ether::{ECid, MacAddr, Pcid, Pcp, Vid, mac};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    extend::{Channels, Extension, Floods, Members},
     policy::{Policy, PolicyError},
     port::{PortConfig, PortId, Role},
     row::Row,
@@ -82,14 +83,27 @@ pub enum ControlError {
     /// `takes_over` on a port with `guard`.
     #[error("port {0}: sources are guarded there, so it cannot take addresses over")]
     TakesOver(PortId),
-    /// An edge mode for a bridge.
-    #[error("a bridge has no edge mode")]
+    /// An edge mode for a bridge or a port extender.
+    #[error("only an edge relay has a mode")]
     NoMode,
+    /// An E-channel for a port that can have none, or behind a port that is no cascade port.
+    #[error("port {0}: no E-channel can end there")]
+    NoChannelThere(PortId),
+    /// The E-channel ends at another port.
+    #[error("port {port}: E-channel {pcid} ends at port {other}")]
+    ChannelTaken {
+        /// The port refused.
+        port: PortId,
+        /// The channel.
+        pcid: Pcid,
+        /// Whose it is.
+        other: PortId,
+    },
     /// The VSI's port does not exist.
     #[error("there is no port {0}")]
     NoPort(PortId),
-    /// A VSI behind the uplink.
-    #[error("port {0}: no VSI is behind an uplink")]
+    /// A VSI behind the uplink, or behind a port that is not one of stations.
+    #[error("port {0}: no VSI is behind such a port")]
     VsiOnUplink(PortId),
     /// A VSI without filters.
     #[error("VSI {}: no filter", .0.0)]
@@ -125,6 +139,13 @@ pub struct Control {
     edits: u64,
     /// Of the snapshot before: most edits leave most rows as they are.
     rows: HashMap<PortId, Arc<Row>>,
+    /// By which floods leave for extended ports.
+    floods: Floods,
+    /// Where the E-channels of a port extender lead.
+    members: Members,
+    upstream: Option<PortId>,
+    /// What those make, until something changes.
+    channels: Option<Arc<Channels>>,
 }
 
 #[derive(Clone, Debug)]
@@ -157,6 +178,10 @@ impl Control {
             clock: 0,
             edits: 0,
             rows: HashMap::new(),
+            floods: Floods::new(),
+            members: Members::new(),
+            upstream: None,
+            channels: None,
         }
     }
 
@@ -177,7 +202,7 @@ impl Control {
                 self.rows.clear();
                 Ok(())
             }
-            RelayKind::Bridge => Err(ControlError::NoMode),
+            RelayKind::Bridge | RelayKind::Extender => Err(ControlError::NoMode),
         }
     }
 
@@ -191,8 +216,7 @@ impl Control {
             return Err(ControlError::PortRange { port: id, limit: self.limits.ports });
         }
         let old = self.ports.get(&id);
-        let fits = matches!(self.kind, RelayKind::Bridge) == (config.role == Role::Bridge);
-        if !fits || old.is_some_and(|old| old.config.role != config.role) {
+        if !self.kind.has(config.role) || old.is_some_and(|old| old.config.role != config.role) {
             return Err(ControlError::Role(id));
         }
         if config.role != Role::Bridge && (config.reflective || config.guard || config.takes_over) {
@@ -213,7 +237,14 @@ impl Control {
             {
                 return Err(ControlError::DownlinkVlans(id));
             }
-            Role::Downlink | Role::Bridge => {}
+            _ => {}
+        }
+        self.check_extension(&config)?;
+        if config.extension.is_some()
+            || old.is_some_and(|old| old.config.extension.is_some())
+            || config.role == Role::Cascade
+        {
+            self.channels = None;
         }
         let comes_up = config.up && old.is_none_or(|old| !old.config.up);
         let (epoch, open_epoch) = old.map_or((self.clock, self.clock), |old| (old.epoch, old.open_epoch));
@@ -229,7 +260,54 @@ impl Control {
         let port = self.ports.remove(&id)?;
         self.vsis.retain(|_, vsi| vsi.entry.port != id);
         self.clock += 1;
+        self.channels = None;
         Some(port.config)
+    }
+
+    /// Has floods of `vid` to all of `channel`'s extended ports leave `cascade` as one copy by that E-channel; `None`: each
+    /// port gets a copy of its own.
+    pub fn set_flood(&mut self, cascade: PortId, vid: Vid, channel: Option<(ECid, BTreeSet<PortId>)>) {
+        match channel {
+            Some(channel) => drop(self.floods.insert((cascade, vid), channel)),
+            None => drop(self.floods.remove(&(cascade, vid))),
+        }
+        self.channels = None;
+    }
+
+    /// Has an E-channel of a port extender lead to `members`; none: nowhere. That of a port itself leads to it unless
+    /// something else is said.
+    pub fn set_channel(&mut self, ecid: ECid, members: BTreeSet<PortId>) {
+        if members.is_empty() {
+            self.members.remove(&ecid);
+        } else {
+            self.members.insert(ecid, members);
+        }
+        self.channels = None;
+    }
+
+    /// Which of the upstream ports of a port extender is used.
+    pub fn set_upstream(&mut self, port: Option<PortId>) {
+        self.upstream = port;
+        self.channels = None;
+    }
+
+    fn check_extension(&self, config: &PortConfig) -> Result<(), ControlError> {
+        let (role, port) = (config.role, config.id);
+        match (&config.extension, self.kind) {
+            (None, _) => Ok(()),
+            (Some(Extension::Behind { cascade, pcid }), RelayKind::Bridge) => {
+                if role != Role::Bridge || self.port(*cascade).is_none_or(|port| port.role != Role::Cascade) {
+                    return Err(ControlError::NoChannelThere(port));
+                }
+                let other =
+                    self.ports().find(|other| other.id != port && other.extension == config.extension);
+                let taken =
+                    |other: &PortConfig| ControlError::ChannelTaken { port, pcid: *pcid, other: other.id };
+                other.map_or(Ok(()), |other| Err(taken(other)))
+            }
+            (Some(Extension::End(_)), RelayKind::Extender) if role != Role::Upstream => Ok(()),
+            _ => Err(ControlError::NoChannelThere(port)),
+        }
     }
 
     /// A port's configuration.
@@ -252,8 +330,8 @@ impl Control {
     pub fn open_vsi(&mut self, key: VsiKey, entry: VsiEntry) -> Result<(), ControlError> {
         match self.port(entry.port).map(|port| port.role) {
             None => return Err(ControlError::NoPort(entry.port)),
-            Some(Role::Uplink) => return Err(ControlError::VsiOnUplink(entry.port)),
             Some(Role::Downlink | Role::Bridge) => {}
+            Some(_) => return Err(ControlError::VsiOnUplink(entry.port)),
         }
         if entry.filters.is_empty() {
             return Err(ControlError::NoFilter(key));
@@ -326,7 +404,13 @@ impl Control {
                 edited: port.edited,
             })
             .collect();
-        let snapshot = Snapshot::build(self.kind, &self.limits, &ports, &vsis, &self.rows);
+        let channels = self.channels.take().unwrap_or_else(|| {
+            let configs = self.ports.values().map(|port| &port.config);
+            Arc::new(Channels::new(configs, &self.floods, &self.members, self.upstream))
+        });
+        let snapshot =
+            Snapshot::build(self.kind, &self.limits, &ports, &vsis, &self.rows, Arc::clone(&channels));
+        self.channels = Some(channels);
         self.rows = snapshot.rows().map(|row| (row.id, Arc::clone(row))).collect();
         snapshot
     }

@@ -8,7 +8,9 @@ use crate::{classify::Class, snapshot::Snapshot, verdict::Copy};
 pub(crate) fn tag(snapshot: &Snapshot, class: &Class, copies: &mut [Copy]) {
     let tag = Tag { tpid: EtherType::C_VLAN, pcp: class.pcp, dei: class.dei, vid: Some(class.vid) };
     for copy in copies {
-        let untagged = snapshot.row(copy.port).is_some_and(|row| row.untagged.contains(class.vid));
+        // What an extended port sends untagged is for its port extender to know.
+        let untagged = snapshot.row(copy.port).is_some_and(|row| row.untagged.contains(class.vid))
+            && !snapshot.channels.is_extended(copy.port);
         copy.tag = (!untagged).then_some(tag);
     }
 }

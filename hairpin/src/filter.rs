@@ -27,8 +27,8 @@ pub(crate) fn admit(snapshot: &Snapshot, ingress: PortId) -> Result<&Row, DropRe
 pub(crate) fn reserved(row: &Row, dst: MacAddr) -> Result<Outcome, DropReason> {
     match row.role {
         Role::Downlink => Err(DropReason::ReservedFromGuest),
-        Role::Uplink | Role::Bridge if HEARD.contains(&dst) => Ok(Outcome::Punt(PuntReason::Reserved)),
-        Role::Uplink | Role::Bridge => Err(DropReason::Reserved),
+        _ if HEARD.contains(&dst) => Ok(Outcome::Punt(PuntReason::Reserved)),
+        _ => Err(DropReason::Reserved),
     }
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn probe(row: &Row, frame: &Frame<'_>) -> Result<(), DropReason> {
     match row.role {
         Role::Uplink => Err(DropReason::Probe),
         Role::Downlink => Err(DropReason::ReservedFromGuest),
-        Role::Bridge => Ok(()),
+        _ => Ok(()),
     }
 }
 

@@ -84,5 +84,5 @@ pub(crate) fn limit(
 }
 
 fn to(port: PortId) -> Copy {
-    Copy { port, tag: None, reflected: false }
+    Copy { port, tag: None, reflected: false, via: None }
 }

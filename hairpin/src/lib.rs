@@ -3,10 +3,12 @@
 //! No I/O, no clock, no protocol. [`control::Control`] is the model the daemon edits; it builds immutable
 //! [`snapshot::Snapshot`]s. Workers call [`switch::Relay::process`] with one of them, a frame and the time, and
 //! get a [`verdict::Verdict`]: where copies go, or why none does. One function per step, one file per step:
-//! classify → filter → police → learn → fdb or flood → reflect → groups → police → egress → verdict. Nothing on that
-//! path allocates or locks. [`switch::Relay::trace`] goes the same way and tells each step.
+//! classify → filter → police → learn → fdb or flood → reflect → groups → police → egress → extend → verdict. Nothing on
+//! that path allocates or locks. [`switch::Relay::trace`] goes the same way and tells each step. A port extender knows
+//! only E-channels: [`extend`].
 
 pub mod control;
+pub mod extend;
 pub mod fdb;
 pub mod policy;
 pub mod port;
@@ -35,6 +37,7 @@ mod sync;
 mod vsi;
 
 pub use control::{Control, ControlError, VsiEntry, VsiFilter, VsiKey};
+pub use extend::{Extension, Parameters, Via};
 pub use fdb::{Fdb, FdbEntry, Origin};
 pub use policy::Policy;
 pub use port::{PortConfig, PortId, Role, Storm};

@@ -11,7 +11,7 @@ use crate::{
     snapshot::VsiRow,
     switch::{Context, Frame},
     trace::{Step, Watch},
-    verdict::{Direction, DropReason, MirrorCopy, Verdict},
+    verdict::{Direction, DropReason, MirrorCopy, MirrorTarget, Verdict},
 };
 
 /// Frames from the VM: mirror, access list, rate, priority, in this order. What the policy refuses teaches nothing.
@@ -25,7 +25,7 @@ pub(crate) fn ingress(
     watch: &mut impl Watch,
 ) -> Result<(), DropReason> {
     let Some(vsi) = class.vsi.and_then(|at| cx.snapshot.vsi(at)) else { return Ok(()) };
-    mirror(vsi, class, Direction::Ingress, verdict, watch);
+    mirror(cx, vsi, class, Direction::Ingress, verdict, watch);
     let pcp = match vsi.policy.pcp {
         PcpRule::Trust => class.pcp,
         PcpRule::Set(pcp) => pcp,
@@ -68,7 +68,7 @@ pub(crate) fn egress(
             }
             continue;
         }
-        mirror(vsi, class, Direction::Egress, verdict, watch);
+        mirror(cx, vsi, class, Direction::Egress, verdict, watch);
         if cx.live {
             vsi.state.tx(frame.len);
         }
@@ -139,9 +139,20 @@ fn judge(
     if passes || spared { Ok(()) } else { Err(exceeded) }
 }
 
-fn mirror(vsi: &VsiRow, class: &Class, direction: Direction, verdict: &mut Verdict, watch: &mut impl Watch) {
+fn mirror(
+    cx: &Context<'_>,
+    vsi: &VsiRow,
+    class: &Class,
+    direction: Direction,
+    verdict: &mut Verdict,
+    watch: &mut impl Watch,
+) {
     let Some(to) = vsi.mirror_of(direction) else { return };
     let tag = Tag { tpid: EtherType::C_VLAN, pcp: class.pcp, dei: class.dei, vid: Some(class.vid) };
-    verdict.mirror(MirrorCopy { to, tag, vsi: vsi.key, direction });
+    let via = match to {
+        MirrorTarget::Port(port) => cx.snapshot.channels.via(port, class.pcp, class.dei),
+        MirrorTarget::Capture(_) => None,
+    };
+    verdict.mirror(MirrorCopy { to, tag, via, vsi: vsi.key, direction });
     watch.note(|| Step::Mirror { vsi: vsi.key, direction, to });
 }

@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use ether::{PrioritySet, Vid};
+use ether::{Framing, PrioritySet, Vid};
 use serde::{Deserialize, Serialize};
+
+use crate::extend::Extension;
 
 /// A port's row in snapshots and counters; below [`crate::Limits::ports`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -37,6 +39,12 @@ pub enum Role {
     /// Port of a C-VLAN bridge: a station-facing bridge port or a LAN port.
     #[doc(alias = "SBP")]
     Bridge,
+    /// Towards a port extender: of a controlling bridge, or of a port extender with another behind it.
+    Cascade,
+    /// Of a port extender, towards its controlling bridge. It may have several and uses one.
+    Upstream,
+    /// Of a port extender, towards stations.
+    Extended,
 }
 
 /// A port as configured. What VSIs add to it is not in here.
@@ -66,6 +74,10 @@ pub struct PortConfig {
     /// Priorities of which the link loses no frame, as by PFC: no rate of a VSI drops such a frame from here or to here,
     /// and those of an uplink count everywhere in its relay. Access lists and storm limits drop them like others.
     pub lossless: PrioritySet,
+    /// What the port is to port extension: an extended port of this bridge, or a port of this port extender.
+    pub extension: Option<Extension>,
+    /// How frames say by which E-channel they go; of cascade and upstream ports.
+    pub framing: Framing,
     /// Frames may come and go.
     pub up: bool,
 }
@@ -98,6 +110,8 @@ impl PortConfig {
             takes_over: false,
             storm: Storm { broadcast: None, multicast: None, unknown: None },
             lossless: PrioritySet::EMPTY,
+            extension: None,
+            framing: Framing::Etag,
             up: true,
         }
     }

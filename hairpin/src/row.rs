@@ -1,10 +1,11 @@
 //! A port as workers read it: what is configured, and what the VSIs behind it add.
 
-use ether::{Pcp, PrioritySet, Vid};
+use ether::{Framing, Pcp, PrioritySet, Vid};
 
 use crate::{
     bucket::Fill,
     control::VsiFilter,
+    extend::Extension,
     policy::GroupFilter,
     port::{PortId, Role, Storm, VidSet},
     snapshot::{EdgeMode, PortPlan, RelayKind, VsiPlan},
@@ -43,6 +44,8 @@ pub(crate) struct Row {
     pub(crate) alone: Option<u32>,
     /// Gets every group.
     pub(crate) all_groups: bool,
+    pub(crate) extension: Option<Extension>,
+    pub(crate) framing: Framing,
     pub(crate) epoch: u64,
     pub(crate) open_epoch: u32,
     edited: u64,
@@ -92,7 +95,7 @@ impl Row {
         let mut members: VidSet = config.untagged.iter().chain(&config.tagged).copied().collect();
         match config.role {
             Role::Uplink => members.extend(all),
-            Role::Downlink | Role::Bridge => vlans.iter().for_each(|vlan| members.insert(vlan.vid)),
+            _ => vlans.iter().for_each(|vlan| members.insert(vlan.vid)),
         }
         let mut mine: Vec<u32> = filters.iter().map(|(vsi, _)| *vsi).collect();
         mine.dedup();
@@ -138,6 +141,8 @@ impl Row {
             alone,
             all_groups: downlink && one_way
                 || mine.iter().filter_map(policy).any(|policy| policy.groups == GroupFilter::All),
+            extension: config.extension.clone(),
+            framing: config.framing,
             epoch: plan.epoch,
             open_epoch: plan.open_epoch,
             edited: plan.edited,

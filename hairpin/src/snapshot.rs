@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     bucket::Fill,
     control::{VsiEntry, VsiFilter, VsiKey},
+    extend::Channels,
     fdb::{FdbEntry, Key, Origin},
     policy::{MirrorTo, Policy},
     port::{PortConfig, PortId, Role, VidSet},
@@ -50,6 +51,19 @@ pub enum RelayKind {
     Bridge,
     /// An edge relay; at most one [`Role::Uplink`], the rest [`Role::Downlink`].
     Edge(EdgeMode),
+    /// A port extender; ports are [`Role::Upstream`], [`Role::Extended`] or [`Role::Cascade`].
+    Extender,
+}
+
+impl RelayKind {
+    /// Whether a relay of this kind may have such a port.
+    pub(crate) const fn has(self, role: Role) -> bool {
+        match self {
+            Self::Bridge => matches!(role, Role::Bridge | Role::Cascade),
+            Self::Edge(_) => matches!(role, Role::Uplink | Role::Downlink),
+            Self::Extender => matches!(role, Role::Upstream | Role::Extended | Role::Cascade),
+        }
+    }
 }
 
 /// The relay's configuration at one moment. The default is a bridge without ports.
@@ -65,6 +79,8 @@ pub struct Snapshot {
     statics: HashMap<Key, Static, BuildHasherDefault<KeyHasher>>,
     /// In order of opening.
     vsis: Box<[VsiRow]>,
+    /// E-channels.
+    pub(crate) channels: Arc<Channels>,
 }
 
 /// A VSI as the relay needs it.
@@ -117,7 +133,8 @@ pub(crate) struct VsiPlan<'a> {
 
 impl Default for Snapshot {
     fn default() -> Self {
-        Self::build(RelayKind::Bridge, &Limits::default(), &[], &[], &HashMap::new())
+        let channels = Arc::default();
+        Self::build(RelayKind::Bridge, &Limits::default(), &[], &[], &HashMap::new(), channels)
     }
 }
 
@@ -130,6 +147,7 @@ impl Snapshot {
         ports: &[PortPlan<'_>],
         vsis: &[VsiPlan<'_>],
         before: &HashMap<PortId, Arc<Row>>,
+        channels: Arc<Channels>,
     ) -> Self {
         let size = ports.iter().map(|port| port.config.id.index() + 1).max().unwrap_or(0);
         let mut filters: Vec<Vec<(u32, &VsiFilter)>> = vec![Vec::new(); size];
@@ -157,7 +175,7 @@ impl Snapshot {
                 Some(row) => Arc::clone(row),
                 None => Arc::new(Row::new(kind, limits, plan, filters, vsis, &all)),
             };
-            for vid in row.members.iter().filter(|_| row.up) {
+            for vid in row.members.iter().filter(|_| row.up && kind != RelayKind::Extender) {
                 let Some(members) = members.get_mut(vid.index()) else { continue };
                 members.all.push((id, row.role));
                 if row.role != Role::Downlink || row.anyone.contains(vid) {
@@ -176,6 +194,7 @@ impl Snapshot {
             members: members.into(),
             statics,
             vsis: vsis.iter().map(|vsi| VsiRow::new(vsi, ports)).collect(),
+            channels,
         }
     }
 
@@ -255,7 +274,7 @@ impl Snapshot {
                 && match row.role {
                     Role::Bridge => true,
                     Role::Downlink => row.anyone.contains(vid),
-                    Role::Uplink => false,
+                    Role::Uplink | Role::Cascade | Role::Upstream | Role::Extended => false,
                 }
         })
     }
@@ -318,7 +337,7 @@ impl VsiRow {
 
 /// One multiplication; the keys are not an attacker's to choose.
 #[derive(Default)]
-struct KeyHasher(u64);
+pub(crate) struct KeyHasher(u64);
 
 impl Hasher for KeyHasher {
     fn finish(&self) -> u64 {

@@ -6,25 +6,25 @@
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Cache, Guard};
-use ether::{EtherType, Instant, MacAddr, Tag, Vid, mac};
+use ether::{ChannelTag, EtherType, Instant, MacAddr, Tag, Vid, mac};
 
 use crate::{
     bucket::Bucket,
     classify::{self, Class},
     control::VsiKey,
-    egress,
+    egress, extend,
     fdb::{self, Fdb, FdbEntry, Key},
     filter, flood,
     groups::{self, Groups, Noted},
     learn, police,
-    port::PortId,
+    port::{PortId, Role},
     recent::{Move, MoveKind, RecentDrop, Ring},
     reflect,
     row::Row,
-    snapshot::Snapshot,
+    snapshot::{RelayKind, Snapshot},
     stats::Stats,
     trace::{Step, Trace, Watch},
-    verdict::{DropReason, Outcome, Verdict},
+    verdict::{DropReason, Outcome, PuntReason, Verdict},
     vsi::VsiCounters,
 };
 
@@ -218,7 +218,21 @@ impl Relay {
         frame: &Frame<'_>,
         verdict: &mut Verdict,
     ) {
-        self.context(snapshot, now, true).settle(ingress, frame, verdict, &mut ());
+        self.context(snapshot, now, true).settle(ingress, None, frame, verdict, &mut ());
+    }
+
+    /// The same for a frame that came in on `link` with the tag of an E-channel, which `frame` is without. At a
+    /// controlling bridge it counts as come in on the extended port at the end of the channel.
+    pub fn process_tagged(
+        &self,
+        snapshot: &Snapshot,
+        now: Instant,
+        link: PortId,
+        tag: ChannelTag,
+        frame: &Frame<'_>,
+        verdict: &mut Verdict,
+    ) {
+        self.context(snapshot, now, true).settle(link, Some(tag), frame, verdict, &mut ());
     }
 
     /// What [`Relay::process`] would do with the frame, and why. With `commit` it does it: the frame teaches, is policed
@@ -227,13 +241,13 @@ impl Relay {
     #[must_use]
     pub fn trace(&self, now: Instant, ingress: PortId, frame: &Frame<'_>, commit: bool) -> Trace {
         let (mut verdict, mut steps) = (Verdict::new(self.limits.ports), Vec::new());
-        self.context(&self.load(), now, commit).settle(ingress, frame, &mut verdict, &mut steps);
+        self.context(&self.load(), now, commit).settle(ingress, None, frame, &mut verdict, &mut steps);
         Trace::new(steps, &verdict)
     }
 
-    /// Counts a frame of `len` octets that came in on `ingress` and that the carrier could not read.
-    pub fn reject(&self, ingress: PortId, len: u32) {
-        self.stats.rx(ingress, len, Outcome::Drop(DropReason::Malformed));
+    /// Counts a frame of `len` octets that came in on `ingress` and that the carrier could not read, for that reason.
+    pub fn reject(&self, ingress: PortId, len: u32, reason: DropReason) {
+        self.stats.rx(ingress, len, Outcome::Drop(reason));
     }
 
     fn context<'a>(&'a self, snapshot: &'a Snapshot, now: Instant, live: bool) -> Context<'a> {
@@ -268,10 +282,21 @@ struct Blame {
 
 impl Context<'_> {
     /// Decides, counts, and keeps a drop in mind.
-    fn settle(&self, ingress: PortId, frame: &Frame<'_>, verdict: &mut Verdict, watch: &mut impl Watch) {
+    fn settle(
+        &self,
+        link: PortId,
+        tag: Option<ChannelTag>,
+        frame: &Frame<'_>,
+        verdict: &mut Verdict,
+        watch: &mut impl Watch,
+    ) {
         verdict.begin();
         let mut blame = Blame::default();
-        let outcome = self.decide(ingress, frame, verdict, &mut blame, watch).unwrap_or_else(Outcome::Drop);
+        let (ingress, outcome) = match self.arrival(link, tag, watch) {
+            Ok(port) => (port, self.decide(port, tag, frame, verdict, &mut blame, watch)),
+            Err(reason) => (link, Err(reason)),
+        };
+        let outcome = outcome.unwrap_or_else(Outcome::Drop);
         verdict.settle(outcome);
         if !self.live {
             return;
@@ -293,9 +318,23 @@ impl Context<'_> {
         }
     }
 
+    /// The port a frame counts as come in on.
+    fn arrival(
+        &self,
+        link: PortId,
+        tag: Option<ChannelTag>,
+        watch: &mut impl Watch,
+    ) -> Result<PortId, DropReason> {
+        let (Some(tag), RelayKind::Bridge) = (tag, self.snapshot.kind()) else { return Ok(link) };
+        let ChannelTag::Up(up) = tag else { return Err(DropReason::ChannelTag) };
+        watch.note(|| Step::Channel { ecid: up.source.into(), port: link });
+        self.snapshot.channels.up(link, up.source).ok_or(DropReason::ChannelUnknown)
+    }
+
     fn decide(
         &self,
         ingress: PortId,
+        tag: Option<ChannelTag>,
         frame: &Frame<'_>,
         verdict: &mut Verdict,
         blame: &mut Blame,
@@ -304,12 +343,26 @@ impl Context<'_> {
         let row = filter::admit(self.snapshot, ingress)?;
         let Row { id: port, role, reflective, guard, .. } = *row;
         watch.note(|| Step::Admit { port, role, reflective, guard });
+        if self.snapshot.kind() == RelayKind::Extender {
+            return extend::extender::decide(self, row, tag, frame, verdict, watch);
+        }
+        if role == Role::Cascade {
+            return extend::bridge::untagged(frame);
+        }
+        let up = match tag {
+            Some(ChannelTag::Up(up)) => Some(up),
+            Some(ChannelTag::Down(_)) | None => None,
+        };
         blame.vsi = row.alone;
         if mac::is_reserved(frame.dst) {
             return filter::reserved(row, frame.dst);
         }
+        if up.is_some() && frame.ethertype == EtherType::ECP {
+            // To our own address, from a port extender behind an extended port.
+            return Ok(Outcome::Punt(PuntReason::Reserved));
+        }
         filter::probe(row, frame)?;
-        let mut class = classify::classify(self.snapshot, row, frame)?;
+        let mut class = classify::classify(self.snapshot, row, frame, up)?;
         let Class { vid, pcp, dei, vsi, .. } = class;
         *blame = Blame { vsi: vsi.or(row.alone), vid: Some(vid) };
         watch.note(|| {
@@ -339,6 +392,7 @@ impl Context<'_> {
         }
         verdict.set_priority(class.pcp);
         egress::tag(self.snapshot, &class, verdict.copies_mut());
+        extend::bridge::leave(self, port, &class, frame.len, verdict, watch)?;
         Ok(Outcome::Forward)
     }
 

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use ether::{Dei, Pcp, Vid};
+use ether::{Dei, ECid, Pcp, Vid};
 use serde::Serialize;
 
 use crate::{
@@ -140,6 +140,20 @@ pub enum Step {
         /// Whether there was a token.
         passes: bool,
     },
+    /// The frame came by an E-channel.
+    Channel {
+        /// The channel.
+        ecid: ECid,
+        /// The port whose link it is.
+        port: PortId,
+    },
+    /// Copies that leave together by one E-channel.
+    Together {
+        /// The channel.
+        ecid: ECid,
+        /// How many.
+        copies: usize,
+    },
     /// Copies nobody behind their ports wants were taken away.
     Narrow {
         /// How many.
@@ -216,6 +230,9 @@ impl fmt::Display for Step {
                     Role::Downlink => "downlink",
                     Role::Uplink => "uplink",
                     Role::Bridge => "bridge port",
+                    Role::Cascade => "cascade port",
+                    Role::Upstream => "upstream port",
+                    Role::Extended => "extended port",
                 };
                 write!(f, "comes in on {role} {port}")?;
                 if *reflective {
@@ -273,6 +290,8 @@ impl fmt::Display for Step {
                 let verb = if *passes { "is not exceeded" } else { "is exceeded" };
                 write!(f, "the port's limit for {} {verb}", target.words())
             }
+            Self::Channel { ecid, port } => write!(f, "came by E-channel {ecid} of port {port}"),
+            Self::Together { ecid, copies } => write!(f, "{copies} copies leave as one by E-channel {ecid}"),
             Self::Narrow { withheld } => write!(f, "withheld from {withheld} where nobody listens"),
         }
     }

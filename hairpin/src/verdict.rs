@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use ether::{Pcp, Tag};
+use ether::{ChannelTagError, Pcp, Tag};
 use serde::Serialize;
 
-use crate::{control::VsiKey, policy::CaptureId, port::PortId};
+use crate::{control::VsiKey, extend::Via, policy::CaptureId, port::PortId};
 
 /// One outgoing copy of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Copy {
     pub tag: Option<Tag>,
     /// Whether it leaves by the port it came in on [Q 8.6.1].
     pub reflected: bool,
+    /// The E-channel it leaves by, with the port whose link that is.
+    pub via: Option<Via>,
 }
 
 /// A copy for somebody who watches a VSI. It is no frame of any VLAN and passes no further step.
@@ -25,6 +27,8 @@ pub struct MirrorCopy {
     pub to: MirrorTarget,
     /// The tag to put on: the frame's VLAN and priority.
     pub tag: Tag,
+    /// The E-channel it leaves by.
+    pub via: Option<Via>,
     /// The VSI watched.
     pub vsi: VsiKey,
     /// Which way the frame goes.
@@ -159,6 +163,41 @@ drop_reasons! {
     AclEgress = "acl_egress",
     /// The VSI it goes to gets more than it may.
     RateEgress = "rate_egress",
+    /// The tag of an E-channel is cut short, of another kind, doubled, or goes the other way.
+    ChannelTag = "channel_tag",
+    /// The tag of an E-channel names none, or the reserved one.
+    ChannelId = "channel_id",
+    /// An E-TAG that goes up and has its port in place of the ingress identifier.
+    ChannelIngressForm = "channel_ingress_form",
+    /// Up by a channel that only leads down.
+    ChannelGroupUp = "channel_group_up",
+    /// No tag of an E-channel where every frame must have one.
+    ChannelMissing = "channel_missing",
+    /// The E-channel leads to no port, or not from this one.
+    ChannelUnknown = "channel_unknown",
+    /// A tag of an E-channel where no frame may have one.
+    ChannelTagged = "channel_tagged",
+    /// The port has no E-channel, or none its link has a tag for.
+    NoChannel = "no_channel",
+    /// The controlling bridge has blocked the port.
+    Blocked = "blocked",
+    /// No upstream port leads to a controlling bridge.
+    NoUpstream = "no_upstream",
+}
+
+impl From<ChannelTagError> for DropReason {
+    fn from(error: ChannelTagError) -> Self {
+        match error {
+            ChannelTagError::Short(_)
+            | ChannelTagError::Kind(_)
+            | ChannelTagError::Direction
+            | ChannelTagError::Doubled
+            | ChannelTagError::Version(_) => Self::ChannelTag,
+            ChannelTagError::NoChannel | ChannelTagError::Reserved => Self::ChannelId,
+            ChannelTagError::IngressForm(_) => Self::ChannelIngressForm,
+            ChannelTagError::GroupUp(_) => Self::ChannelGroupUp,
+        }
+    }
 }
 
 /// What was decided.
@@ -180,6 +219,7 @@ pub struct Verdict {
     priority: Pcp,
     copies: Vec<Copy>,
     mirrors: Vec<MirrorCopy>,
+    scratch: Vec<u32>,
 }
 
 impl Verdict {
@@ -192,6 +232,7 @@ impl Verdict {
             copies: Vec::with_capacity(usize::from(ports)),
             // One of ingress, and one for each copy.
             mirrors: Vec::with_capacity(usize::from(ports) + 1),
+            scratch: Vec::with_capacity(usize::from(ports)),
         }
     }
 
@@ -201,7 +242,8 @@ impl Verdict {
         self.outcome
     }
 
-    /// The copies to send; empty unless the outcome is [`Outcome::Forward`]. No port occurs twice.
+    /// The copies to send; empty unless the outcome is [`Outcome::Forward`]. No port occurs twice. Of copies that leave
+    /// together by one E-channel the first stands for all.
     #[must_use]
     pub fn copies(&self) -> &[Copy] {
         &self.copies
@@ -232,6 +274,13 @@ impl Verdict {
     /// The copies, to be filled in or thinned out.
     pub(crate) const fn copies_mut(&mut self) -> &mut Vec<Copy> {
         &mut self.copies
+    }
+
+    /// Room for a number for each of so many ports, all 0.
+    pub(crate) fn scratch(&mut self, size: usize) -> (&mut Vec<Copy>, &mut [u32]) {
+        self.scratch.clear();
+        self.scratch.resize(size.min(self.scratch.capacity()), 0);
+        (&mut self.copies, &mut self.scratch)
     }
 
     pub(crate) fn copy(&self, at: usize) -> Option<Copy> {

@@ -5,12 +5,12 @@
 
 use std::{io, mem, os::fd::AsFd};
 
-use ether::{EtherType, Pcp, Tag, Vid};
+use ether::{ETag, EtherType, Pcp, Tag, TagOctets, Vid};
 use hairpin::svlan;
 
 use crate::{
     error::{PortError, is_port_gone},
-    frame::{ADDRESSES, ETHERTYPE, Head, RxError, RxFrame, TAG, TAG_SHIFT},
+    frame::{ADDRESSES, ChannelTags, ETHERTYPE, Head, RxError, RxFrame, TAG},
     packet::PacketPort,
     segment,
     sys::{
@@ -111,7 +111,8 @@ impl Batch {
     /// Has copies be sent of frames of which this is what follows addresses and tag, in place of received ones.
     pub(crate) fn lend(&mut self, rests: impl Iterator<Item = Vec<u8>>) {
         self.lent.extend(rests);
-        let head = Head { vnet: VnetHdr::default(), tag: None, ethertype: EtherType(0), start: 0 };
+        let head =
+            Head { vnet: VnetHdr::default(), channel: None, tag: None, ethertype: EtherType(0), start: 0 };
         self.rows.clear();
         self.rows.extend((0..self.lent.len()).map(|index| Row { place: Place::Lent(index), head: Ok(head) }));
     }
@@ -151,7 +152,7 @@ impl PacketPort {
             None => {
                 let filled = self.receive_buffers(batch, self.appetite)?;
                 batch.rows.extend((0..filled).filter_map(|index| {
-                    let head = read(&batch.buffers.message(index)?, self.svid);
+                    let head = read(&batch.buffers.message(index)?, self.svid, self.tags);
                     Some(Row { place: Place::Buffer(index), head })
                 }));
             }
@@ -211,13 +212,13 @@ impl PacketPort {
             let Some(slot) = slot else { continue };
             let whole = slot.len == slot.octets.len();
             rows.push(if whole {
-                let head = Head::read(slot.octets, slot.vnet, inside(slot.noted_tag(), self.svid));
+                let head = Head::read(slot.octets, slot.vnet, inside(slot.noted_tag(), self.svid), self.tags);
                 Row { place: Place::Slot(index), head }
             } else if slot.status & libc::TP_STATUS_COPY != 0
                 && let Some(message) = next.next().and_then(|index| Some((index, buffers.message(index)?)))
             {
                 let (index, message) = message;
-                Row { place: Place::Buffer(index), head: read(&message, self.svid) }
+                Row { place: Place::Buffer(index), head: read(&message, self.svid, self.tags) }
             } else {
                 Row { place: Place::Slot(index), head: Err(RxError::Truncated(slot.octets.len())) }
             });
@@ -356,9 +357,10 @@ impl TxQueue {
         self.copies.is_empty()
     }
 
-    /// Adds a copy of `frame` with `tag` put on, of priority `priority`. It is sent from the batch the frame is in.
-    pub fn push(&mut self, frame: &RxFrame<'_>, tag: Option<Tag>, priority: Pcp) {
-        self.copies.push(TxCopy::new(frame, tag, priority, self.svid));
+    /// Adds a copy of `frame` with `tag` put on, and outside of it `channel`, of priority `priority`. It is sent from the
+    /// batch the frame is in.
+    pub fn push(&mut self, frame: &RxFrame<'_>, tag: Option<Tag>, channel: Option<TagOctets>, priority: Pcp) {
+        self.copies.push(TxCopy::new(frame, tag, channel, priority, self.svid));
     }
 }
 
@@ -366,23 +368,36 @@ impl TxQueue {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TxCopy {
     head: [u8; HEAD],
+    /// Octets of its tags.
     tags: usize,
     pub(crate) priority: Pcp,
     pub(crate) slot: usize,
 }
 
 impl TxCopy {
-    fn new(frame: &RxFrame<'_>, tag: Option<Tag>, priority: Pcp, svid: Option<Vid>) -> Self {
+    fn new(
+        frame: &RxFrame<'_>,
+        tag: Option<Tag>,
+        channel: Option<TagOctets>,
+        priority: Pcp,
+        svid: Option<Vid>,
+    ) -> Self {
         let service = |svid| svlan::tag(svid, Some(tag.unwrap_or(Tag { pcp: priority, ..Tag::c(svid) })));
-        let tags = || svid.map(service).into_iter().chain(tag);
-        let vnet = tags().fold(frame.vnet, |vnet, _| vnet.shifted(TAG_SHIFT));
+        let mut tags = 0;
         let mut head = [0; HEAD];
-        let octets =
-            vnet.to_bytes().into_iter().chain(*frame.addresses).chain(tags().flat_map(Tag::to_bytes));
-        for (to, octet) in head.iter_mut().zip(octets) {
+        if let Some((_, room)) = head.split_at_mut_checked(VnetHdr::LEN + ADDRESSES) {
+            let outer = channel.as_ref().map_or(&[][..], TagOctets::as_slice).iter().copied();
+            let vlans = svid.map(service).into_iter().chain(tag).flat_map(Tag::to_bytes);
+            for (to, octet) in room.iter_mut().zip(outer.chain(vlans)) {
+                *to = octet;
+                tags += 1;
+            }
+        }
+        let vnet = frame.vnet.shifted(i16::try_from(tags).unwrap_or_default());
+        for (to, octet) in head.iter_mut().zip(vnet.to_bytes().into_iter().chain(*frame.addresses)) {
             *to = octet;
         }
-        Self { head, tags: tags().count(), priority, slot: frame.slot() }
+        Self { head, tags, priority, slot: frame.slot() }
     }
 
     /// An untagged copy of the frame in row `slot`, its addresses zero.
@@ -416,9 +431,9 @@ impl TxCopy {
         self.tags > 0 && self.is_super_frame() && self.tpid() != Some(EtherType::C_VLAN)
     }
 
-    /// Octets of its tags that count against the MTU: of a lone C-tag none do, but all behind an S-tag.
+    /// Octets of its tags that count against the MTU: of a lone C-tag none do, but all behind any other.
     fn overhead(&self) -> usize {
-        if self.tpid() == Some(EtherType::S_VLAN) { self.tags * TAG } else { 0 }
+        if self.tags == 0 || self.tpid() == Some(EtherType::C_VLAN) { 0 } else { self.tags }
     }
 
     fn tpid(&self) -> Option<EtherType> {
@@ -447,7 +462,7 @@ impl TxCopy {
     }
 
     fn head(&self) -> &[u8] {
-        self.head.get(..VnetHdr::LEN + ADDRESSES + self.tags * TAG).unwrap_or_default()
+        self.head.get(..VnetHdr::LEN + ADDRESSES + self.tags).unwrap_or_default()
     }
 
     /// The frame's own octets before the rest: addresses and tag.
@@ -488,14 +503,14 @@ fn transmit(
 }
 
 /// Understands a frame that came with a vnet header in front.
-fn read(message: &Message<'_>, svid: Option<Vid>) -> Result<Head, RxError> {
+fn read(message: &Message<'_>, svid: Option<Vid>, tags: Option<ChannelTags>) -> Result<Head, RxError> {
     let frame = behind_vnet(message);
     if message.truncated {
         return Err(RxError::Truncated(frame.len()));
     }
     let vnet = message.bytes.first_chunk().ok_or(RxError::Runt(0))?;
     let noted = message.aux.and_then(|aux| noted_tag(aux.tp_status, aux.tp_vlan_tpid, aux.tp_vlan_tci));
-    Head::read(frame, VnetHdr::from_bytes(*vnet), inside(noted, svid))
+    Head::read(frame, VnetHdr::from_bytes(*vnet), inside(noted, svid), tags)
 }
 
 /// What the kernel notes of the frame inside an S-channel: it took but the S-tag off, and the filter let no other pass.
@@ -524,8 +539,8 @@ fn count(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
 }
 
-/// Vnet header, addresses, S-tag and C-tag.
-const HEAD: usize = VnetHdr::LEN + ADDRESSES + 2 * TAG;
+/// Vnet header, addresses, tag of an E-channel or of an S-channel, C-tag.
+const HEAD: usize = VnetHdr::LEN + ADDRESSES + ETag::LEN + TAG;
 /// The longest super-frame (64 KiB of IP packet, Ethernet header, tags) with its vnet header. An odd number of cache
 /// lines, so that the headers of a batch do not all fall into the same sets of the cache.
 const BUFFER: usize = 66 * 1024 + 64;

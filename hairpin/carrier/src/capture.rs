@@ -259,7 +259,7 @@ mod tests {
     const FRAME: [u8; 18] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 1, 2, 3];
 
     fn keep(capture: &Capture) {
-        let head = Head::read(&FRAME, VnetHdr::default(), None).unwrap();
+        let head = Head::read(&FRAME, VnetHdr::default(), None, None).unwrap();
         let tag = Tag::c(ether::Vid::new(7).unwrap());
         capture.keep(&RxFrame::new(0, &head, &FRAME).unwrap(), tag);
     }

@@ -1,20 +1,22 @@
 //! A received frame, however it came: where its tag is, what the sender postponed, and what is wrong with it.
 
-use ether::{EtherType, MacAddr, Tag};
-use hairpin::Frame;
+use ether::{ChannelTag, ChannelTagError, DownTag, EtherType, Framing, MacAddr, Tag, UpTag};
+use hairpin::{DropReason, Frame};
 
 use crate::{stats::PortStats, vnet::VnetHdr};
 
-/// A received frame, its outermost VLAN tag taken off.
+/// A received frame, the tag of its E-channel and its outermost VLAN tag taken off.
 #[derive(Clone, Copy, Debug)]
 pub struct RxFrame<'a> {
     /// What the sender postponed. Offsets are those of the frame without the tag.
     pub vnet: VnetHdr,
     /// Destination and source.
     pub addresses: &'a [u8; ADDRESSES],
+    /// The tag of the E-channel it came by.
+    pub channel: Option<ChannelTag>,
     /// The outermost VLAN tag.
     pub tag: Option<Tag>,
-    /// What follows addresses and tag: EtherType and payload.
+    /// What follows addresses and tags: EtherType and payload.
     pub rest: &'a [u8],
     ethertype: EtherType,
     slot: usize,
@@ -32,6 +34,9 @@ pub enum RxError {
     /// The tag carries VID 4095.
     #[error("VLAN tag with the reserved VID 4095")]
     BadTag(usize),
+    /// The tag of its E-channel is malformed, or does not go this way.
+    #[error("{1}")]
+    BadChannel(usize, ChannelTagError),
     /// The sender left its checksum unfinished, or may have, and it cannot be finished here.
     #[error("a checksum that cannot be finished here")]
     Checksum(usize),
@@ -42,9 +47,19 @@ impl RxError {
     #[must_use]
     pub const fn octets(self) -> usize {
         match self {
-            Self::Runt(octets) | Self::Truncated(octets) | Self::BadTag(octets) | Self::Checksum(octets) => {
-                octets
-            }
+            Self::Runt(octets)
+            | Self::Truncated(octets)
+            | Self::BadTag(octets)
+            | Self::BadChannel(octets, _)
+            | Self::Checksum(octets) => octets,
+        }
+    }
+
+    /// What the relay is to count it as.
+    pub(crate) fn reason(self) -> DropReason {
+        match self {
+            Self::BadChannel(_, error) => error.into(),
+            Self::Runt(_) | Self::Truncated(_) | Self::BadTag(_) | Self::Checksum(_) => DropReason::Malformed,
         }
     }
 }
@@ -52,10 +67,11 @@ impl RxError {
 impl<'a> RxFrame<'a> {
     /// The frame `octets` of a batch's row `slot`, as [`Head::read`] understood it.
     pub(crate) fn new(slot: usize, head: &Head, octets: &'a [u8]) -> Option<Self> {
-        let Head { vnet, tag, ethertype, start } = *head;
+        let Head { vnet, channel, tag, ethertype, start } = *head;
         Some(Self {
             vnet,
             addresses: octets.first_chunk()?,
+            channel,
             tag,
             rest: octets.get(start..)?,
             ethertype,
@@ -99,32 +115,94 @@ impl<'a> RxFrame<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) vnet: VnetHdr,
+    pub(crate) channel: Option<ChannelTag>,
     pub(crate) tag: Option<Tag>,
     pub(crate) ethertype: EtherType,
-    /// Where the EtherType behind addresses and tag is, in octets of the frame.
+    /// Where the EtherType behind addresses and tags is, in octets of the frame.
     pub(crate) start: usize,
 }
 
 impl Head {
     /// Reads `octets` of a frame. `noted` is the outermost tag if it came beside the frame, and then a tag in the frame is
-    /// the second one.
+    /// the second one. `tags` are what frames have outside of all others, where they come by E-channels.
     pub(crate) fn read(
         octets: &[u8],
         vnet: VnetHdr,
         noted: Option<(EtherType, u16)>,
+        tags: Option<ChannelTags>,
     ) -> Result<Self, RxError> {
         let runt = || RxError::Runt(octets.len());
         let tag = |(tpid, tci)| Tag::from_tci(tpid, tci).ok_or(RxError::BadTag(octets.len()));
         let (_, rest) = octets.split_first_chunk::<ADDRESSES>().ok_or_else(runt)?;
         let outer = ethertype(rest).ok_or_else(runt)?;
         let noted = noted.map(tag).transpose()?;
-        if noted.is_some() || !outer.is_vlan() {
-            return Ok(Self { vnet, tag: noted, ethertype: outer, start: ADDRESSES });
+        if let Some(tags) = tags.filter(|_| noted.is_none() && outer.is_channel_tag()) {
+            let bad = |error| RxError::BadChannel(octets.len(), error);
+            let channel = tags.parse(rest).map_err(bad)?;
+            let (len, shift) = tags.size();
+            let inside = Self::inside(rest.get(len..).unwrap_or_default(), runt, tag)?;
+            if inside.ethertype.is_channel_tag() {
+                return Err(bad(ChannelTagError::Doubled));
+            }
+            let vnet = vnet.shifted(-shift).shifted(inside.vnet);
+            let Inside { tag, ethertype, start, .. } = inside;
+            return Ok(Self { vnet, channel: Some(channel), tag, ethertype, start: ADDRESSES + len + start });
         }
-        let (&[_, _, high, low], rest) = rest.split_first_chunk::<TAG>().ok_or_else(runt)?;
+        if noted.is_some() {
+            return Ok(Self { vnet, channel: None, tag: noted, ethertype: outer, start: ADDRESSES });
+        }
+        let Inside { tag, ethertype, start, vnet: shift } = Self::inside(rest, runt, tag)?;
+        Ok(Self { vnet: vnet.shifted(shift), channel: None, tag, ethertype, start: ADDRESSES + start })
+    }
+
+    /// Reads what follows addresses, and the tag of an E-channel if there is one.
+    fn inside(
+        rest: &[u8],
+        runt: impl Fn() -> RxError,
+        tag: impl Fn((EtherType, u16)) -> Result<Tag, RxError>,
+    ) -> Result<Inside, RxError> {
+        let outer = ethertype(rest).ok_or_else(&runt)?;
+        if !outer.is_vlan() {
+            return Ok(Inside { tag: None, ethertype: outer, start: 0, vnet: 0 });
+        }
+        let (&[_, _, high, low], rest) = rest.split_first_chunk::<TAG>().ok_or_else(&runt)?;
         let inner = ethertype(rest).ok_or_else(runt)?;
         let tag = tag((outer, u16::from_be_bytes([high, low])))?;
-        Ok(Self { vnet: vnet.shifted(-TAG_SHIFT), tag: Some(tag), ethertype: inner, start: ADDRESSES + TAG })
+        Ok(Inside { tag: Some(tag), ethertype: inner, start: TAG, vnet: -TAG_SHIFT })
+    }
+}
+
+/// What stands behind addresses and the tag of an E-channel: where the EtherType is from there, and by how much that
+/// moves what the sender postponed.
+struct Inside {
+    tag: Option<Tag>,
+    ethertype: EtherType,
+    start: usize,
+    vnet: i16,
+}
+
+/// The tags of E-channels that frames come in with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChannelTags {
+    /// Which tags.
+    pub framing: Framing,
+    /// Frames come down, from the controlling bridge, and not up, from port extenders.
+    pub down: bool,
+}
+
+impl ChannelTags {
+    fn parse(self, octets: &[u8]) -> Result<ChannelTag, ChannelTagError> {
+        if self.down {
+            DownTag::parse(self.framing, octets).map(ChannelTag::Down)
+        } else {
+            UpTag::parse(self.framing, octets).map(ChannelTag::Up)
+        }
+    }
+
+    /// Octets of a tag, also as what it moves.
+    fn size(self) -> (usize, i16) {
+        let octets = self.framing.overhead();
+        (octets, i16::try_from(octets).unwrap_or_default())
     }
 }
 
@@ -140,6 +218,7 @@ impl PortStats {
             Err(RxError::Runt(_)) => self.rx_runt += 1,
             Err(RxError::Truncated(_)) => self.rx_truncated += 1,
             Err(RxError::BadTag(_)) => self.rx_bad_tag += 1,
+            Err(RxError::BadChannel(..)) => self.rx_bad_channel += 1,
             Err(RxError::Checksum(_)) => self.rx_unfinished += 1,
         }
     }
@@ -168,6 +247,7 @@ mod tests {
             RxError::Truncated(2),
             RxError::BadTag(3),
             RxError::BadTag(0),
+            RxError::BadChannel(0, ChannelTagError::Reserved),
             RxError::Checksum(9),
         ] {
             stats.received(Err(error));
@@ -178,6 +258,7 @@ mod tests {
                 rx_runt: 1,
                 rx_truncated: 1,
                 rx_bad_tag: 2,
+                rx_bad_channel: 1,
                 rx_unfinished: 1,
                 ..PortStats::default()
             }

@@ -40,7 +40,7 @@ pub use batch::{Batch, Sent, TxQueue};
 pub use capture::{CaptureOptions, CaptureStats, Captures};
 pub use control::{ControlSocket, Listen, Received};
 pub use error::{OpenError, PortError, Step};
-pub use frame::{RxError, RxFrame};
+pub use frame::{ChannelTags, RxError, RxFrame};
 pub use leak::{Blocked, LeakBlock};
 pub use packet::{ChannelFilter, Options, PacketPort, ifindex};
 pub use port::Port;

@@ -13,6 +13,7 @@ use crate::{
     clock,
     error::{OpenError, PortError, Step},
     filter,
+    frame::ChannelTags,
     socket::{Bound, EVERY_PROTOCOL, Opening, at},
     stats::PortStats,
     sys::{
@@ -40,6 +41,8 @@ pub struct Options {
     /// Only take what has the S-tag of this S-VLAN, which is not seen further, and send with it: the port is the end of an
     /// S-channel.
     pub svid: Option<Vid>,
+    /// The tags of E-channels that frames come in with: the port is a cascade or upstream port.
+    pub tags: Option<ChannelTags>,
 }
 
 impl Options {
@@ -57,6 +60,7 @@ impl Default for Options {
             ring: 0,
             outgoing: false,
             svid: None,
+            tags: None,
         }
     }
 }
@@ -76,6 +80,7 @@ pub struct PacketPort {
     mtu: Option<(usize, Instant)>,
     /// The S-VLAN of an S-channel.
     pub(crate) svid: Option<Vid>,
+    pub(crate) tags: Option<ChannelTags>,
     /// Frames to take at once, by the size of the last ones.
     pub(crate) appetite: usize,
     /// Counters; those of the kernel are added by [`PacketPort::stats`].
@@ -165,8 +170,8 @@ impl PacketPort {
         let bound = opening.bind(EVERY_PROTOCOL)?;
         // Binding to an interface that is down succeeds and leaves an error behind.
         bound.check().map_err(at(&bound.interface, Step::Bind))?;
-        let svid = options.svid;
-        Ok(Self { bound, ring, lent: false, mtu: None, svid, appetite: 1, counters: PortStats::default() })
+        let (svid, tags, counters) = (options.svid, options.tags, PortStats::default());
+        Ok(Self { bound, ring, lent: false, mtu: None, svid, tags, appetite: 1, counters })
     }
 
     /// What keeps the frames of S-channels away from the port, wherever that is by then. It keeps the socket open.

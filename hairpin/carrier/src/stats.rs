@@ -21,6 +21,8 @@ pub struct PortStats {
     pub rx_runt: u64,
     /// Frames tagged with VID 4095.
     pub rx_bad_tag: u64,
+    /// Frames with the tag of an E-channel that is malformed or does not go this way.
+    pub rx_bad_channel: u64,
     /// Frames whose postponed segmentation the kernel has no way to describe to us (tunnels, SCTP).
     pub rx_unreadable: u64,
     /// Frames whose checksum the sender had left unfinished, and that was finished here.
@@ -51,6 +53,7 @@ impl AddAssign for PortStats {
             rx_truncated,
             rx_runt,
             rx_bad_tag,
+            rx_bad_channel,
             rx_unreadable,
             rx_completed,
             rx_unfinished,
@@ -68,6 +71,7 @@ impl AddAssign for PortStats {
         self.rx_truncated += rx_truncated;
         self.rx_runt += rx_runt;
         self.rx_bad_tag += rx_bad_tag;
+        self.rx_bad_channel += rx_bad_channel;
         self.rx_unreadable += rx_unreadable;
         self.rx_completed += rx_completed;
         self.rx_unfinished += rx_unfinished;

@@ -181,14 +181,14 @@ pub struct DownTag {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TagOctets {
     octets: [u8; ETag::LEN],
-    len: usize,
+    len: u8,
 }
 
 impl TagOctets {
     /// The octets.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
-        self.octets.get(..self.len).unwrap_or_default()
+        self.octets.get(..usize::from(self.len)).unwrap_or_default()
     }
 }
 
@@ -197,8 +197,17 @@ impl<const N: usize> From<[u8; N]> for TagOctets {
     fn from(tag: [u8; N]) -> Self {
         let mut octets = [0; ETag::LEN];
         octets.iter_mut().zip(tag).for_each(|(to, octet)| *to = octet);
-        Self { octets, len: N.min(ETag::LEN) }
+        Self { octets, len: u8::try_from(N.min(ETag::LEN)).unwrap_or(0) }
     }
+}
+
+/// A tag that was taken off a frame, by the way the frame goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChannelTag {
+    /// From a port to the controlling bridge.
+    Up(UpTag),
+    /// From the controlling bridge to ports.
+    Down(DownTag),
 }
 
 /// Why octets are no tag of an E-channel, or not one that goes this way. The sender is to blame.
@@ -225,6 +234,9 @@ pub enum ChannelTagError {
     /// A VN-Tag that goes the other way.
     #[error("a VN-Tag that goes the other way")]
     Direction,
+    /// Another tag of an E-channel stands behind it.
+    #[error("two tags of E-channels in one frame")]
+    Doubled,
     /// A VN-Tag of a version not known.
     #[error("a VN-Tag of version {0}")]
     Version(u8),

@@ -15,7 +15,7 @@ pub mod vlan;
 pub mod vntag;
 mod wire_enum;
 
-pub use channel::{ChannelTagError, DownTag, ECid, Framing, Pcid, ShortECid, TagOctets, UpTag};
+pub use channel::{ChannelTag, ChannelTagError, DownTag, ECid, Framing, Pcid, ShortECid, TagOctets, UpTag};
 pub use etag::ETag;
 pub use ethertype::EtherType;
 pub use frame::FrameView;

@@ -167,6 +167,7 @@ impl Dice {
         let lossless = PrioritySet(storm.unknown.map_or(0, |_| 0x0f));
         let new = |role| PortConfig { name, up, storm, lossless, ..PortConfig::new(id, role) };
         match kind {
+            RelayKind::Extender => unreachable!("no case has one"),
             RelayKind::Edge(_) if id.0 > 0 => new(Role::Downlink),
             RelayKind::Edge(_) => {
                 let (pvid, untagged, tagged) = (self.maybe(1, 2, Self::vid), self.vids(), self.vids());

@@ -45,7 +45,9 @@ fn relay_and_reference_agree() {
     }
     // What does not happen proves nothing.
     let rare = ["mirrored", "taken_over", "held", "withheld", "reflected"];
-    let all = DropReason::NAMES.into_iter().filter(|name| *name != "malformed").chain(rare);
+    // Those after these are of E-channels, which the suite `extension` has.
+    let all = DropReason::NAMES.into_iter().take(DropReason::ChannelTag as usize);
+    let all = all.filter(|name| *name != "malformed").chain(rare);
     let missing: Vec<_> = all.filter(|name| !seen.contains(name)).collect();
     assert!(cases < CASES || missing.is_empty(), "never seen: {missing:?}");
 }

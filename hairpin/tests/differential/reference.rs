@@ -170,14 +170,14 @@ impl Reference {
         match self.ports[&port].role {
             Role::Downlink if self.vsi_vids(port).len() == 1 => self.vsi_vids(port).first().copied(),
             Role::Downlink => None,
-            Role::Uplink | Role::Bridge => self.ports[&port].pvid,
+            _ => self.ports[&port].pvid,
         }
     }
 
     fn sends_untagged(&self, port: PortId, vid: Vid) -> bool {
         match self.ports[&port].role {
             Role::Downlink => self.vsi_vids(port).len() == 1,
-            Role::Uplink | Role::Bridge => self.ports[&port].untagged.contains(&vid),
+            _ => self.ports[&port].untagged.contains(&vid),
         }
     }
 
@@ -232,7 +232,7 @@ impl Reference {
         let default = match config.role {
             Role::Downlink => self.limits.downlink_addresses,
             Role::Bridge if config.guard && !wild.is_empty() => u32::MAX,
-            Role::Bridge | Role::Uplink => return usize::MAX,
+            _ => return usize::MAX,
         };
         wild.iter().map(|vsi| vsi.entry.policy.max_macs.unwrap_or(default) as usize).sum()
     }
@@ -242,7 +242,7 @@ impl Reference {
             Some(config) if config.up && self.member(port, vid) => match config.role {
                 Role::Bridge => true,
                 Role::Downlink => self.wild(port, vid).is_some() && !self.one_way(),
-                Role::Uplink => false,
+                _ => false,
             },
             _ => false,
         }
@@ -296,7 +296,7 @@ impl Reference {
             },
         };
         if wanted {
-            self.mirrors.push(MirrorCopy { to, tag, vsi: vsi.key, direction });
+            self.mirrors.push(MirrorCopy { to, tag, via: None, vsi: vsi.key, direction });
         }
     }
 
@@ -482,7 +482,7 @@ impl Reference {
         let looked_up = match self.kind {
             RelayKind::Bridge => true,
             RelayKind::Edge(_) if downlink => veb,
-            RelayKind::Edge(_) => !self.one_way(),
+            _ => !self.one_way(),
         };
         let storm = match () {
             () if frame.dst.is_broadcast() => Some((0, config.storm.broadcast, DropReason::BroadcastStorm)),
@@ -509,7 +509,7 @@ impl Reference {
                     let maybe = location.is_none() && self.wild(*port, vid).is_some();
                     out.role == Role::Downlink && (group || here || maybe)
                 }
-                RelayKind::Edge(_) => match location {
+                _ => match location {
                     Some(location) => location == *port,
                     None => group || out.role == Role::Uplink || self.wild(*port, vid).is_some(),
                 },
@@ -597,7 +597,7 @@ impl Reference {
                 *tx = (tx.0 + 1, tx.1 + u64::from(frame.len));
             }
             let tag = if self.sends_untagged(port, vid) { None } else { Some(tag) };
-            copies.push(Copy { port, tag, reflected: port == ingress });
+            copies.push(Copy { port, tag, reflected: port == ingress, via: None });
         }
         if copies.is_empty() { Err(refused) } else { Ok(Some(copies)) }
     }

@@ -89,7 +89,7 @@ fn what_the_model_refuses() {
 #[test]
 fn what_the_carrier_counts() {
     let mut lab = Lab::bridge();
-    lab.relay.reject(PortId(1), 13);
+    lab.relay.reject(PortId(1), 13, DropReason::Malformed);
     lab.send(1, vm(1), vm(2), c(10));
     lab.relay.stats().tx(PortId(2), 3, 300);
     lab.relay.stats().tx_drop(PortId(2), 2);

@@ -389,7 +389,7 @@ pub(super) fn relay(octets: &[u8]) {
                         let frame = Frame { dst, src, tag, ethertype, len, payload };
                         process(&relay, &control, now, port, frame);
                     }
-                    Err(_) => relay.reject(port, len),
+                    Err(_) => relay.reject(port, len, DropReason::Malformed),
                 }
                 false
             }

@@ -1,4 +1,4 @@
-use ether::MacAddr;
+use ether::{ChannelTag, ChannelTagError, DownTag, ECid, Framing, MacAddr, Pcid, UpTag};
 use libc::tpacket_auxdata;
 use proptest::prelude::*;
 
@@ -27,12 +27,17 @@ fn octets(vnet: VnetHdr, middle: &[u8]) -> Vec<u8> {
 
 /// What a copy with `tag` puts on the wire.
 fn sent(frame: &RxFrame<'_>, tag: Option<Tag>) -> Vec<u8> {
-    [TxCopy::new(frame, tag, Pcp::default(), None).head(), frame.rest].concat()
+    [TxCopy::new(frame, tag, None, Pcp::default(), None).head(), frame.rest].concat()
 }
 
 /// The frame of `message`, as the only one of its batch.
 fn understood(message: Message<'_>) -> Result<RxFrame<'_>, RxError> {
-    let head = read(&message, None)?;
+    by_channel(message, None)
+}
+
+/// The same, on a cascade or upstream port.
+fn by_channel(message: Message<'_>, tags: Option<ChannelTags>) -> Result<RxFrame<'_>, RxError> {
+    let head = read(&message, None, tags)?;
     Ok(RxFrame::new(0, &head, behind_vnet(&message)).expect("a head is of a frame"))
 }
 
@@ -62,6 +67,72 @@ fn a_tag_in_the_frame_is_read_past() {
     assert_eq!(sent(&frame, frame.tag), bytes);
     let moved = VnetHdr { hdr_len: 50, csum_start: 30, ..VNET };
     assert_eq!(sent(&frame, None), octets(moved, &[8, 0]));
+}
+
+#[test]
+fn the_tag_of_an_e_channel_is_outermost() {
+    let etag = [0x89, 0x3f, 0x60, 0, 0x0a, 0xbc, 0, 0];
+    let vlan = [0x81, 0, 0x60, 0x0a, 8, 0];
+    let bytes = octets(VNET, &[&etag[..], &vlan].concat());
+    let up = Some(ChannelTags { framing: Framing::Etag, down: false });
+    let frame = by_channel(message(&bytes, None), up).unwrap();
+    let tagged = UpTag { source: Pcid::new(0xabc).unwrap(), pcp: Pcp::new(3).unwrap(), dei: false };
+    assert_eq!(frame.channel, Some(ChannelTag::Up(tagged)));
+    assert_eq!((frame.tag, frame.ethertype(), frame.octets()), (tag(0x8100, 0x600a), EtherType(0x800), 18));
+    assert_eq!(frame.vnet, VnetHdr { hdr_len: 42, csum_start: 22, ..VNET });
+    let sent =
+        |channel, tag| [TxCopy::new(&frame, tag, channel, Pcp::default(), None).head(), frame.rest].concat();
+    // As it came, and by a VN-Tag, untagged.
+    assert_eq!(sent(tagged.octets(Framing::Etag), frame.tag), bytes);
+    let down =
+        DownTag { to: ECid::new(0x20_0005).unwrap(), source: Pcid::new(100), pcp: tagged.pcp, dei: false };
+    let vntag = down.octets(Framing::Vntag);
+    let moved = VnetHdr { hdr_len: 48, csum_start: 28, ..VNET };
+    assert_eq!(sent(vntag, None), octets(moved, &[0x89, 0x26, 0xe0, 0x05, 0x80, 0x64, 8, 0]));
+    let tags = Some(ChannelTags { framing: Framing::Vntag, down: true });
+    let wire = octets(moved, &[0x89, 0x26, 0xe0, 0x05, 0x80, 0x64, 8, 0]);
+    let came = by_channel(message(&wire, None), tags).unwrap();
+    let down = DownTag { pcp: Pcp::default(), ..down };
+    assert_eq!((came.channel, came.tag, came.vnet), (Some(ChannelTag::Down(down)), None, frame.vnet));
+    // A super-frame is cut here, and all tags count against the MTU.
+    let copy = TxCopy::new(&frame, frame.tag, tagged.octets(Framing::Etag), Pcp::default(), None);
+    assert_eq!((copy.is_cut(), copy.overhead()), (true, 12));
+}
+
+#[test]
+fn where_no_frame_may_have_such_a_tag_it_is_none() {
+    let etag = [0x89, 0x3f, 0, 0, 0, 1, 0, 0, 8, 0];
+    let bytes = octets(VnetHdr::default(), &etag);
+    let frame = understood(message(&bytes, None)).unwrap();
+    assert_eq!((frame.channel, frame.ethertype(), frame.rest.len()), (None, EtherType::E_TAG, 14));
+    // Nor is it the outermost one behind a VLAN tag.
+    let tags = Some(ChannelTags { framing: Framing::Etag, down: false });
+    let frame = by_channel(message(&bytes, Some((0x8100, 7))), tags).unwrap();
+    assert_eq!((frame.channel, frame.tag), (None, tag(0x8100, 7)));
+}
+
+#[test]
+fn malformed_tags_of_e_channels() {
+    let tags = Some(ChannelTags { framing: Framing::Etag, down: false });
+    let error =
+        |middle: &[u8]| by_channel(message(&octets(VnetHdr::default(), middle), None), tags).unwrap_err();
+    let whole = 12 + 8 + 2 + 4;
+    for (middle, octets, wrong) in [
+        (&[0x89, 0x3f, 0, 0, 0, 1, 0, 0, 0x89, 0x3f][..], whole, ChannelTagError::Doubled),
+        (&[0x89, 0x3f, 0, 0, 0, 1, 0, 0, 0x89, 0x26], whole, ChannelTagError::Doubled),
+        (&[0x89, 0x3f, 0, 0, 0, 0, 0, 0, 8, 0], whole, ChannelTagError::NoChannel),
+        (&[0x89, 0x26, 0, 0, 0, 0, 8, 0], whole - 2, ChannelTagError::Kind(EtherType::VN_TAG)),
+        (&[0x89, 0x3f], 18, ChannelTagError::Short(6)),
+    ] {
+        assert_eq!(error(middle), RxError::BadChannel(octets, wrong));
+    }
+    // Cut short behind the tag.
+    assert_eq!(error(&[0x89, 0x3f, 0, 0]), RxError::Runt(20));
+    let short = [&[0; VnetHdr::LEN + 12][..], &[0x89, 0x3f, 0, 0, 0, 1, 0, 0, 8]].concat();
+    assert_eq!(by_channel(message(&short, None), tags).unwrap_err(), RxError::Runt(21));
+    let vlan =
+        [&[0; VnetHdr::LEN + 12][..], &[0x89, 0x3f, 0, 0, 0, 1, 0, 0, 0x81, 0, 0x0f, 0xff, 8, 0]].concat();
+    assert_eq!(by_channel(message(&vlan, None), tags).unwrap_err(), RxError::BadTag(26));
 }
 
 #[test]

@@ -225,14 +225,19 @@ impl Core {
             let frame = match frame {
                 Ok(frame) => frame,
                 Err(error) => {
-                    self.relay.reject(ingress, u32::try_from(error.octets()).unwrap_or(u32::MAX));
+                    let octets = u32::try_from(error.octets()).unwrap_or(u32::MAX);
+                    self.relay.reject(ingress, octets, error.reason());
                     continue;
                 }
             };
-            self.relay.process(snapshot, now, ingress, &frame.summary(), &mut self.verdict);
+            let (summary, verdict) = (frame.summary(), &mut self.verdict);
+            match frame.channel {
+                None => self.relay.process(snapshot, now, ingress, &summary, verdict),
+                Some(tag) => self.relay.process_tagged(snapshot, now, ingress, tag, &summary, verdict),
+            }
             for copy in self.verdict.mirrors() {
                 let port = match copy.to {
-                    MirrorTarget::Port(port) => port,
+                    MirrorTarget::Port(port) => copy.via.map_or(port, |via| via.port),
                     MirrorTarget::Capture(id) => {
                         // One that is not there is a fault of the profile, not of the frame.
                         self.captures.keep(id, &frame, copy.tag);
@@ -246,20 +251,22 @@ impl Core {
                 if row.queue.is_empty() {
                     self.dirty.push(port);
                 }
-                row.queue.push(&frame, Some(copy.tag), copy.tag.pcp);
+                let channel = copy.via.map(|via| via.tag);
+                row.queue.push(&frame, Some(copy.tag), channel, copy.tag.pcp);
             }
             if self.verdict.outcome() != Outcome::Forward {
                 continue;
             }
             for copy in self.verdict.copies() {
-                let Some(Some(row)) = self.ports.get_mut(copy.port.index()) else {
-                    self.relay.stats().tx_drop(copy.port, 1);
+                let port = copy.via.map_or(copy.port, |via| via.port);
+                let Some(Some(row)) = self.ports.get_mut(port.index()) else {
+                    self.relay.stats().tx_drop(port, 1);
                     continue;
                 };
                 if row.queue.is_empty() {
-                    self.dirty.push(copy.port);
+                    self.dirty.push(port);
                 }
-                row.queue.push(&frame, copy.tag, self.verdict.priority());
+                row.queue.push(&frame, copy.tag, copy.via.map(|via| via.tag), self.verdict.priority());
             }
         }
         while let Some(port) = self.dirty.pop() {

@@ -275,7 +275,7 @@ enum Lost {
 /// Finishes a received frame's checksum where it is wanting, and understands its beginning. One that cannot be told is
 /// refused where frames may come with `unfinished` ones.
 fn read(umem: &mut Umem, place: xsk::Place, unfinished: bool, completed: &mut u64) -> Result<Head, RxError> {
-    let head = Head::read(umem.octets(place), VnetHdr::default(), None)?;
+    let head = Head::read(umem.octets(place), VnetHdr::default(), None, None)?;
     let packet = umem.octets_mut(place).get_mut(head.start..).unwrap_or_default();
     match checksum::finish(packet) {
         Finish::Whole => {}
