@@ -150,6 +150,8 @@ pub enum Event {
         vsi: String,
         /// What was ordered.
         command: vdp::Command,
+        /// What kind of reason that is.
+        reason: &'static str,
         /// Why it was refused, and what helps.
         error: String,
     },

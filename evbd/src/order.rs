@@ -88,6 +88,24 @@ pub(crate) enum OrderError {
     NoUplink,
 }
 
+impl OrderError {
+    /// What kind of error it is, for programs.
+    const fn reason(&self) -> &'static str {
+        match self {
+            Self::Unknown(_) => "unknown",
+            Self::Ambiguous(_) | Self::SeveralPorts { .. } => "ambiguous",
+            Self::Bridge => "wrong_role",
+            Self::Configured { .. } | Self::Taken { .. } | Self::Port(_) => "conflict",
+            Self::Passthru(_) | Self::Channel(_) => "conflict",
+            Self::Interface(_) => "invalid",
+            Self::Command(_) => "refused",
+            Self::NoChannel(_) | Self::NoUplink => "not_there",
+            Self::Leaving => "stopping",
+            Self::Full(_) => "full",
+        }
+    }
+}
+
 /// A VSI a station knows.
 #[derive(Clone, Debug)]
 pub(crate) struct Vm {
@@ -123,7 +141,10 @@ pub(crate) fn carry_out(core: &mut Core, now: Instant, order: VsiOrder) {
             core.tell(Event::VsiOrdered { vsi, id, command });
             wiring::settle(core, now, index);
         }
-        Err(error) => core.tell(Event::VsiOrderRefused { vsi, command, error: error.to_string() }),
+        Err(error) => {
+            let (reason, error) = (error.reason(), error.to_string());
+            core.tell(Event::VsiOrderRefused { vsi, command, reason, error });
+        }
     }
 }
 

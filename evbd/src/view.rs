@@ -1,6 +1,7 @@
 //! Rows of the tables the daemon shows. Their field names are the JSON and D-Bus interface ([`crate::api::SCHEMA`]).
 
 mod drops;
+mod objects;
 mod profiles;
 mod trace;
 mod why;
@@ -24,7 +25,7 @@ use crate::{
     run::{Carried, ClassRow, ControlSockets, HearingRow, Planes},
 };
 
-pub(crate) use self::{trace::trace, why::why};
+pub(crate) use self::{objects::objects, trace::trace, why::why};
 
 /// The rows of `table` at `now`.
 pub(crate) fn rows(
@@ -38,7 +39,7 @@ pub(crate) fn rows(
         Table::Neighbors => core.ports.iter().flat_map(|port| neighbors(port, now)).map(row).collect(),
         Table::Evb => core.ports.iter().filter_map(|port| evb(core, port)).map(row).collect(),
         Table::Channels => core.ports.iter().flat_map(|port| channels::rows(core, port)).collect(),
-        Table::Vsi => core.ports.iter().flat_map(|port| vsis(core, port, now)).collect(),
+        Table::Vsi => core.ports.iter().flat_map(|port| vsis(core, port, None, now)).collect(),
         Table::Ports => {
             let mut stats = planes.carrier_stats();
             let hearing = |port: &Port| sockets.hearing(port.id);
@@ -215,23 +216,27 @@ struct Vsi<M> {
     machine: M,
 }
 
-fn vsis(core: &Core, port: &Port, now: Instant) -> Vec<Value> {
+/// The VSIs of a port, or the one that is meant.
+fn vsis(core: &Core, port: &Port, only: Option<&VsiId>, now: Instant) -> Vec<Value> {
     let Some(edge) = &port.edge else { return Vec::new() };
     let in_ms = |at: Option<Instant>| at.map(|at| (at - now).as_millis());
+    let meant = |id: &VsiId| only.is_none_or(|only| only == id);
     let gate = |at: PortId, id: VsiId| if core.keys.contains_key(&(at, id)) { "open" } else { "shut" };
     match &edge.side {
         Side::Station { vdp, .. } => {
-            let here = core.vms.values().filter(|vm| vm.uplink == port.id);
+            let here = core.vms.values().filter(|vm| vm.uplink == port.id && meant(&vm.config.id));
             let idle = here.filter(|vm| vdp.vsi(&vm.config.id).is_none());
             let idle = idle.map(|vm| row(known(core, port, &vm.config.id, None, Idle::new(&vm.config))));
-            let live = vdp.vsis().map(|machine| {
+            let live = only.map_or_else(|| vdp.vsis().collect(), |id| Vec::from_iter(vdp.vsi(id)));
+            let live = live.into_iter().map(|machine| {
                 let due = in_ms(machine.next_timer);
                 row(known(core, port, &machine.id.clone(), due, machine))
             });
             live.chain(idle).collect()
         }
-        Side::Bridge { vdp, .. } => vdp
-            .vsis()
+        Side::Bridge { vdp, .. } => only
+            .map_or_else(|| vdp.vsis().collect(), |id| Vec::from_iter(vdp.vsi(id)))
+            .into_iter()
             .map(|machine| {
                 let profile = core.vsidb.row((machine.manager, machine.type_id, machine.version));
                 row(Vsi {

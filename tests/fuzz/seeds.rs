@@ -1,8 +1,11 @@
 //! Seeds: the vectors, cut out of what they stand in, and short scripts around them.
 
+use std::collections::HashMap;
+
 use dcbx::{cee, ieee};
 use ether::{EtherType, FrameView};
 use lldp::{Lldpdu, Oui};
+use zbus::Message;
 
 use crate::file;
 
@@ -77,6 +80,7 @@ impl Seeds {
                 b"[[profile]]\nname = \"g\"\ntype = 2\nversion = 1\ngroups = [{ group = 7, vlan = 9 }]\nformats = [\"vid\"]\n"
                     .to_vec(),
             ],
+            "control_call" => control_calls(),
             "cee" => self.infos(cee::OUI, cee::CeeTlv::SUBTYPE),
             "cin" => self.infos(cee::OUI, cee::CinTlv::SUBTYPE),
             "ecp_header" => self.ecpdus.clone(),
@@ -198,3 +202,37 @@ const DRAFT: &[u8] = &[
     0xb0, 0xa0, 0x48, 0x93, 0x8e, 0x0e, 0xbe, 0xef, 0x4f, 0xf1, 0x8f, 0x8f, 0x02, 0x00, 0x01, 0x52, 0x54,
     0x00, 0xc7, 0x3e, 0xce, 0x00, 0x03,
 ];
+
+/// Calls of every kind, one of them after another on the same connection.
+fn control_calls() -> Vec<Vec<u8>> {
+    fn call<B: serde::Serialize + zbus::DynamicType>(
+        path: &str,
+        interface: &str,
+        member: &str,
+        body: &B,
+    ) -> Vec<u8> {
+        let builder = Message::method_call(path, member).interface(interface);
+        builder.build(body).unwrap().data().to_vec()
+    }
+    let vsi = "/org/evbd/port/b0/vsi/52_3a54_3a00_3a00_3a00_3a01";
+    let order: HashMap<&str, zbus::Variant<'_>> =
+        HashMap::from([("command", "associate".into()), ("vsi", 7u32.into())]);
+    let mut calls = vec![
+        call("/org/evbd", "org.evbd.Daemon1", "Ports", &()),
+        call("/org/evbd", "org.evbd.Daemon1", "Trace", &("b0", vec![0u8; 14])),
+        call("/org/evbd", "org.evbd.Daemon1", "OrderVsi", &order),
+        call("/org/evbd", "org.freedesktop.DBus.ObjectManager", "GetManagedObjects", &()),
+        call("/org/evbd", "org.freedesktop.DBus.Properties", "Get", &("org.evbd.Daemon1", "Version")),
+        call(
+            "/org/evbd",
+            "org.freedesktop.DBus.Properties",
+            "Set",
+            &("org.evbd.Daemon1", "Version", zbus::Variant::from(1u8)),
+        ),
+        call("/org/evbd/port/b0", "org.freedesktop.DBus.Introspectable", "Introspect", &()),
+        call(vsi, "org.evbd.Vsi1", "Migrate", &"prepare"),
+        call("/", "org.freedesktop.DBus.Peer", "Ping", &()),
+    ];
+    calls.push(calls.concat());
+    calls
+}

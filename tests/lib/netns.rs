@@ -111,11 +111,13 @@ impl Netns {
     /// Starts `program run` with `config` and connects to it.
     pub async fn evbd(&mut self, program: &Path, config: &str) -> (usize, Client) {
         let (file, socket) = (self.file("evbd.toml"), self.file("evbd.sock"));
-        let text = format!(
-            "{config}\n[control]\nsocket = \"{}\"\n[state]\ndirectory = \"{}\"\n",
-            socket.display(),
-            self.file("state").display()
-        );
+        let control = format!("[control]\nsocket = \"{}\"\n", socket.display());
+        let config = if config.contains("[control]\n") {
+            config.replace("[control]\n", &control)
+        } else {
+            format!("{config}\n{control}")
+        };
+        let text = format!("{config}\n[state]\ndirectory = \"{}\"\n", self.file("state").display());
         std::fs::write(&file, text).expect("a writable configuration");
         let log = std::fs::File::create(self.file("evbd.log")).expect("a writable log");
         let mut command = self.command(program);

@@ -54,6 +54,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("decode", decode),
     ("capture", capture),
     ("manager_answer", manager_answer),
+    ("control_call", control_call),
     ("lldp_agent", engines::lldp_agent),
     ("ecp_link", engines::ecp_link),
     ("vdp_station", engines::vdp_station),
@@ -186,6 +187,11 @@ fn manager_answer(octets: &[u8]) {
     if let Ok(text) = std::str::from_utf8(octets) {
         let _ = evbd::Config::parse_profiles("file", text);
     }
+}
+
+/// What a client of the control socket says after its handshake: there is an answer or none, and the next one is heard.
+fn control_call(octets: &[u8]) {
+    evbd::api::hear(octets).unwrap();
 }
 
 /// What a draft payload says in the words of the standard says the same when it is said back.

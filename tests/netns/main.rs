@@ -1,6 +1,7 @@
 //! The daemon and the lab in namespaces: real kernels, real veths, real traffic, and nothing left behind.
 
 mod channels;
+mod dbus;
 mod dcbx;
 mod evb;
 mod hearing;

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, os::unix::net::UnixStream, path::Path};
 use anyhow::Context;
 use futures_util::StreamExt;
 use serde_json::Value;
-use zbus::{Connection, connection::Builder, proxy};
+use zbus::{Connection, DBusError, connection::Builder, proxy};
 
 use super::{
     Table,
@@ -83,7 +83,7 @@ impl Client {
             Table::Channels => self.proxy.channels().await,
             Table::Captures => self.proxy.captures().await,
         };
-        let rows = rows.with_context(|| format!("cannot read {}", table.name()))?;
+        let rows = rows.map_err(|error| plainly(error, &format!("cannot read {}", table.name())))?;
         Ok(rows.into_iter().map(from_dict).collect())
     }
 
@@ -92,11 +92,8 @@ impl Client {
     /// # Errors
     /// When no VSI is meant, or the daemon stops meanwhile.
     pub async fn why(&self, subject: &str) -> anyhow::Result<Vec<Value>> {
-        match self.proxy.why(subject).await {
-            Ok(rows) => Ok(rows.into_iter().map(from_dict).collect()),
-            Err(zbus::Error::MethodError(_, Some(why), _)) => anyhow::bail!(why),
-            Err(error) => Err(error).context("cannot ask"),
-        }
+        let rows = self.proxy.why(subject).await.map_err(|error| plainly(error, "cannot ask"))?;
+        Ok(rows.into_iter().map(from_dict).collect())
     }
 
     /// What the relay would do with `frame`, had it come in on the interface `port` now.
@@ -104,11 +101,8 @@ impl Client {
     /// # Errors
     /// When there is no such port or the frame cannot be read, or the daemon stops meanwhile.
     pub async fn trace(&self, port: &str, frame: &[u8]) -> anyhow::Result<Value> {
-        match self.proxy.trace(port, frame).await {
-            Ok(row) => Ok(from_dict(row)),
-            Err(zbus::Error::MethodError(_, Some(why), _)) => anyhow::bail!(why),
-            Err(error) => Err(error).context("cannot ask"),
-        }
+        let row = self.proxy.trace(port, frame).await.map_err(|error| plainly(error, "cannot ask"))?;
+        Ok(from_dict(row))
     }
 
     /// Has the daemon read its configuration again; a row for each difference, with its line as `line`.
@@ -116,11 +110,8 @@ impl Client {
     /// # Errors
     /// When the file is wrong, with the place; nothing has changed then. Or when the daemon stops meanwhile.
     pub async fn reload(&self) -> anyhow::Result<Vec<Value>> {
-        match self.proxy.reload().await {
-            Ok(rows) => Ok(rows.into_iter().map(from_dict).collect()),
-            Err(zbus::Error::MethodError(_, Some(why), _)) => anyhow::bail!(why),
-            Err(error) => Err(error).context("cannot reload"),
-        }
+        let rows = self.proxy.reload().await.map_err(|error| plainly(error, "cannot reload"))?;
+        Ok(rows.into_iter().map(from_dict).collect())
     }
 
     /// Has the daemon carry out an order for a VSI; the event that says so. What comes of it are later events.
@@ -128,11 +119,12 @@ impl Client {
     /// # Errors
     /// When the order is refused, with why; nothing has changed then. Or when the daemon stops meanwhile.
     pub async fn order(&self, order: &VsiOrder) -> anyhow::Result<Value> {
-        match self.proxy.order_vsi(to_dict(serde_json::to_value(order)?)).await {
-            Ok(event) => Ok(from_dict(event)),
-            Err(zbus::Error::MethodError(_, Some(why), _)) => anyhow::bail!(why),
-            Err(error) => Err(error).context("the order could not be given"),
-        }
+        let event = self
+            .proxy
+            .order_vsi(to_dict(serde_json::to_value(order)?))
+            .await
+            .map_err(|error| plainly(error, "the order could not be given"))?;
+        Ok(from_dict(event))
     }
 
     /// Ends the daemon; with `deassociate`, every VSI is de-associated first, which may take so many seconds. A row for
@@ -141,7 +133,8 @@ impl Client {
     /// # Errors
     /// When the daemon ends without an answer.
     pub async fn stop(&self, deassociate: bool, timeout: u32) -> anyhow::Result<Vec<Value>> {
-        let rows = self.proxy.stop(deassociate, timeout).await.context("the daemon gives no answer")?;
+        let rows = self.proxy.stop(deassociate, timeout).await;
+        let rows = rows.map_err(|error| plainly(error, "the daemon gives no answer"))?;
         Ok(rows.into_iter().map(from_dict).collect())
     }
 
@@ -164,6 +157,17 @@ impl Client {
     pub async fn follow_new(&self) -> anyhow::Result<Events<'_>> {
         let signals = self.proxy.receive_event().await?;
         Ok(Events { client: self, signals, ready: VecDeque::new(), last: None })
+    }
+}
+
+/// What the daemon says of a call it does not answer; of a call that did not get there, what was to be done.
+fn plainly(error: zbus::Error, what: &str) -> anyhow::Error {
+    match error {
+        zbus::Error::MethodError(_, Some(why), _) => anyhow::anyhow!(why),
+        zbus::Error::FDO(error) if error.description().is_some() => {
+            anyhow::anyhow!(error.description().unwrap_or_default().to_owned())
+        }
+        error => anyhow::Error::new(error).context(what.to_owned()),
     }
 }
 

@@ -1,25 +1,42 @@
-//! The control interface: one D-Bus interface, [`INTERFACE`], spoken peer-to-peer on a Unix socket so that it needs
-//! no bus. The command line uses it and nothing else.
+//! The control interface: D-Bus, spoken peer to peer on a Unix socket so that it needs no bus, and on a bus where the
+//! configuration names one. The command line uses the socket and nothing else. `docs/dbus.md` is its reference.
+//!
+//! `schema` says what there is, `calls` reads what is asked, `access` says who may, `answer` answers. `server` and `bus`
+//! bring calls, `watcher` tells of changes. Calls wait in bounded queues for the daemon's loop, which takes one at a time
+//! between its other inputs: no client holds the engines up.
 //!
 //! Rows are `a{sv}` dictionaries with the field names of the structs in `view.rs`; a field without a value is
 //! left out. `--json` prints the same rows.
 
+mod access;
+mod answer;
+mod bus;
+mod calls;
 mod client;
+mod error;
+mod hear;
+mod introspect;
+mod objects;
+mod paths;
+pub(crate) mod schema;
 mod server;
 mod variant;
+mod watcher;
 
+pub(crate) use answer::{About, Request};
 pub use client::Client;
-pub(crate) use server::{About, Request, Server};
+pub use hear::hear;
+pub(crate) use objects::{Object, Which};
+pub(crate) use paths::Place;
+pub(crate) use server::Server;
 
 use clap::ValueEnum;
 use serde::Serialize;
 
 /// Where the daemon listens unless the configuration says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/evbd.sock";
-/// Name of the D-Bus interface.
-pub const INTERFACE: &str = "org.evbd.Daemon1";
-/// Path of the one object.
-pub const OBJECT: &str = "/org/evbd";
+/// Name on a bus.
+pub const SERVICE: &str = "org.evbd";
 /// Version of the rows' fields; fields are added within a version, never renamed or removed.
 pub const SCHEMA: u32 = 1;
 

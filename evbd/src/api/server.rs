@@ -1,58 +1,52 @@
-//! The daemon's side of the control socket.
+//! The control socket: D-Bus peer to peer, without a bus.
 
 use std::{
+    collections::HashMap,
     io,
+    num::NonZeroUsize,
     os::unix::{fs::PermissionsExt, net::UnixStream as StdStream},
-    path::{Path, PathBuf},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use anyhow::Context;
+use futures_util::StreamExt;
 use tokio::{
     net::{UnixListener, UnixStream},
-    sync::{broadcast, mpsc, oneshot},
+    sync::{broadcast, mpsc, watch},
+    time::timeout,
 };
-use zbus::{connection::Builder, fdo, interface, object_server::SignalEmitter};
+use zbus::{
+    Connection, MessageStream,
+    connection::Builder,
+    message::{Flags, Message, Type},
+};
 
 use super::{
-    OBJECT, Table,
-    variant::{Dict, from_dict, to_dict},
+    access::Access,
+    answer::{About, Desk, Request, is_of_objects},
+    bus,
+    paths::ROOT,
+    schema::{DAEMON, Right},
+    variant::to_dict,
+    watcher::{self, Interest},
 };
-use crate::order::VsiOrder;
-
-/// What a client wants of the daemon's loop, which alone owns the state.
-pub(crate) enum Request {
-    /// The rows of a table.
-    Show { table: Table, reply: oneshot::Sender<Vec<serde_json::Value>> },
-    /// Read the configuration again; the rows of what changed, or why it is refused.
-    Reload { reply: oneshot::Sender<Result<Vec<serde_json::Value>, String>> },
-    /// Have an order for a VSI carried out; the event that says so, or why it is refused.
-    Vsi { order: Box<VsiOrder>, reply: oneshot::Sender<Result<serde_json::Value, String>> },
-    /// End; with `patience`, de-associate every VSI first, for so long. The rows of these VSIs.
-    Stop { patience: Option<std::time::Duration>, reply: oneshot::Sender<Vec<serde_json::Value>> },
-    /// Why the frames of a VSI pass or do not; or why nobody can say.
-    Why { subject: String, reply: oneshot::Sender<Result<Vec<serde_json::Value>, String>> },
-    /// The way of a frame through the relay, or why it has none.
-    Trace { port: String, frame: Vec<u8>, reply: oneshot::Sender<Result<serde_json::Value, String>> },
-    /// Remembered events with a number above `after`.
-    Events { after: u64, reply: oneshot::Sender<Vec<serde_json::Value>> },
-}
-
-/// What never changes while the daemon runs.
-#[derive(Clone)]
-pub(crate) struct About {
-    pub(crate) name: String,
-    pub(crate) role: &'static str,
-}
+use crate::config::ControlConfig;
 
 /// The listening socket; removed when dropped.
 pub(crate) struct Server {
     listener: UnixListener,
     path: PathBuf,
+    access: Access,
+    bus: Option<String>,
 }
 
 impl Server {
-    /// Binds `path`, taking the place of a socket nobody listens on any more.
-    pub(crate) fn bind(path: &Path) -> anyhow::Result<Self> {
+    /// Binds the socket, taking the place of one nobody listens on any more.
+    pub(crate) fn bind(config: &ControlConfig) -> anyhow::Result<Self> {
+        let path = config.socket.as_path();
+        let access = Access::new(config)?;
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
         }
@@ -70,33 +64,52 @@ impl Server {
             other => other,
         }
         .with_context(|| format!("cannot listen on {}", path.display()))?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(access.socket_mode()))
             .with_context(|| format!("cannot set the mode of {}", path.display()))?;
-        Ok(Self { listener, path: path.to_owned() })
+        Ok(Self { listener, path: path.to_owned(), access, bus: config.bus.clone() })
     }
 
-    /// Serves clients for ever, each in a task of its own.
+    /// Serves clients for ever, each in a task of its own, and those of the bus.
     pub(crate) async fn serve(
         self,
         about: About,
         requests: mpsc::Sender<Request>,
         events: broadcast::Sender<serde_json::Value>,
     ) {
+        let (interest, _) = watch::channel(0);
+        let desk = Desk { about, requests, access: self.access.clone(), interest };
+        let (signals, _) = broadcast::channel(SIGNAL_QUEUE);
+        tokio::spawn(watcher::watch(desk.clone(), events.subscribe(), signals.clone()));
+        let news = News { events, signals };
+        if let Some(address) = self.bus.clone() {
+            tokio::spawn(bus::attend(desk.clone(), address, news.clone()));
+        }
         let guid = zbus::Guid::generate();
+        let clients = Clients::default();
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    let daemon = Daemon { about: about.clone(), requests: requests.clone() };
-                    let (guid, events) = (guid.clone(), events.subscribe());
+                    let user = stream.peer_cred().ok().map(|peer| peer.uid());
+                    let Some(seat) = user.and_then(|user| clients.seat(user)) else {
+                        tracing::debug!(?user, "a control client too many");
+                        continue;
+                    };
+                    let (desk, guid, feed) = (desk.clone(), guid.clone(), news.feed());
                     tokio::spawn(async move {
-                        if let Err(error) = converse(stream, guid.into(), daemon, events).await {
+                        let done = match welcome(stream, guid.into(), &desk.access).await {
+                            Ok((stream, right)) => converse(stream, desk, right, feed).await,
+                            Err(error) => Err(error),
+                        };
+                        if let Err(error) = done {
                             tracing::debug!(%error, "control client left");
                         }
+                        drop(seat);
                     });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a control client");
-                    tokio::task::yield_now().await;
+                    // Out of descriptors, likely: some will be free in a while.
+                    tokio::time::sleep(RESPITE).await;
                 }
             }
         }
@@ -111,183 +124,148 @@ impl Drop for Server {
     }
 }
 
-/// One client, from its handshake to its end.
-async fn converse(
-    stream: UnixStream,
-    guid: zbus::OwnedGuid,
-    daemon: Daemon,
-    mut events: broadcast::Receiver<serde_json::Value>,
-) -> anyhow::Result<()> {
-    let stream = stream.into_std()?;
-    let connection = Builder::unix_stream(stream).server(guid).p2p().serve_at(OBJECT, daemon).build().await?;
-    let emitter = SignalEmitter::new(&connection, OBJECT)?;
-    let closed = connection.closed();
-    tokio::pin!(closed);
-    loop {
-        tokio::select! {
-            () = &mut closed => return Ok(()),
-            event = events.recv() => match event {
-                Ok(event) => Daemon::event(&emitter, to_dict(event)).await?,
-                // The numbers show the gap; `Events` has what was missed.
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => return Ok(()),
+/// What connections are told without asking.
+#[derive(Clone)]
+pub(super) struct News {
+    pub(super) events: broadcast::Sender<serde_json::Value>,
+    pub(super) signals: broadcast::Sender<Message>,
+}
+
+/// The same for one connection, from now on.
+pub(super) struct Feed {
+    events: broadcast::Receiver<serde_json::Value>,
+    signals: broadcast::Receiver<Message>,
+}
+
+impl News {
+    pub(super) fn feed(&self) -> Feed {
+        Feed { events: self.events.subscribe(), signals: self.signals.subscribe() }
+    }
+}
+
+impl Feed {
+    /// The next signal to send; `None` when there are no more. One who lags behind misses some: the numbers of events show
+    /// it, and `Events` has what was missed.
+    pub(super) async fn next(&mut self) -> Option<Message> {
+        use broadcast::error::RecvError::{Closed, Lagged};
+        loop {
+            let signal = tokio::select! {
+                event = self.events.recv() => match event {
+                    Ok(event) => Message::signal(ROOT, DAEMON.name, "Event").build(&to_dict(event)).ok(),
+                    Err(Lagged(_)) => None,
+                    Err(Closed) => return None,
+                },
+                signal = self.signals.recv() => match signal {
+                    Ok(signal) => Some(signal),
+                    Err(Lagged(_)) => None,
+                    Err(Closed) => return None,
+                },
+            };
+            if signal.is_some() {
+                return signal;
             }
         }
     }
 }
 
-/// The one object.
-struct Daemon {
-    about: About,
-    requests: mpsc::Sender<Request>,
+/// A client's handshake, and what it may do.
+pub(super) async fn welcome(
+    stream: UnixStream,
+    guid: zbus::OwnedGuid,
+    access: &Access,
+) -> anyhow::Result<(MessageStream, Right)> {
+    let queued = NonZeroUsize::new(CALL_QUEUE).unwrap_or(NonZeroUsize::MIN);
+    let builder = Builder::unix_stream(stream.into_std()?).server(guid).p2p().max_queued(queued);
+    let stream = timeout(HANDSHAKE, builder.build_message_stream()).await.context("no handshake")??;
+    let connection = Connection::from(&stream);
+    let right = access.right_of(connection.peer_creds().await?).context("may not even look")?;
+    Ok((stream, right))
 }
 
-impl Daemon {
-    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> fdo::Result<T> {
-        let (reply, answer) = oneshot::channel();
-        let stopping = |()| fdo::Error::Failed("the daemon is stopping".to_owned());
-        self.requests.send(request(reply)).await.map_err(|_| stopping(()))?;
-        answer.await.map_err(|_| stopping(()))
+/// One client, from its handshake to its end: its calls one after the other, and what it is told between them.
+pub(super) async fn converse(
+    mut stream: MessageStream,
+    desk: Desk,
+    right: Right,
+    mut feed: Feed,
+) -> anyhow::Result<()> {
+    let connection = Connection::from(&stream);
+    let mut interest = None;
+    loop {
+        let message = tokio::select! {
+            message = stream.next() => match message {
+                Some(message) => message?,
+                None => return Ok(()),
+            },
+            signal = feed.next() => {
+                let Some(signal) = signal else { return Ok(()) };
+                send(&connection, &signal).await?;
+                continue;
+            }
+        };
+        if message.message_type() != Type::MethodCall {
+            continue;
+        }
+        if interest.is_none() && is_of_objects(&message) {
+            interest = Some(Interest::new(&desk.interest));
+        }
+        let answer = desk.answer(&message, Some(right)).await?;
+        if wants_answer(&message) {
+            send(&connection, &answer).await?;
+        }
     }
+}
 
-    async fn rows(&self, table: Table) -> fdo::Result<Vec<Dict>> {
-        let rows = self.ask(|reply| Request::Show { table, reply }).await?;
-        Ok(rows.into_iter().map(to_dict).collect())
+pub(super) fn wants_answer(message: &Message) -> bool {
+    !message.primary_header().flags().contains(Flags::NO_REPLY_EXPECTED)
+}
+
+/// Sends to one who may not read: it is given up then.
+async fn send(connection: &Connection, message: &Message) -> anyhow::Result<()> {
+    timeout(PATIENCE, connection.send(message)).await.context("does not read")??;
+    Ok(())
+}
+
+/// How many clients each user has.
+#[derive(Clone, Default)]
+struct Clients(Arc<Mutex<HashMap<u32, usize>>>);
+
+impl Clients {
+    /// A place for a client of `user`, if there is one left.
+    fn seat(&self, user: u32) -> Option<Seat> {
+        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = clients.entry(user).or_default();
+        if *count >= if user == 0 { ROOT_CLIENTS } else { USER_CLIENTS } {
+            return None;
+        }
+        *count += 1;
+        Some(Seat(self.clone(), user))
     }
 }
 
-#[interface(name = "org.evbd.Daemon1")]
-impl Daemon {
-    /// LLDP neighbours, a row each.
-    async fn neighbors(&self) -> fdo::Result<Vec<Dict>> {
-        self.rows(Table::Neighbors).await
-    }
+/// The place of one client; free again when dropped.
+struct Seat(Clients, u32);
 
-    /// EVB negotiation, a row for each port that takes part.
-    async fn evb(&self) -> fdo::Result<Vec<Dict>> {
-        self.rows(Table::Evb).await
-    }
-
-    /// VSIs, a row each.
-    async fn vsi(&self) -> fdo::Result<Vec<Dict>> {
-        self.rows(Table::Vsi).await
-    }
-
-    /// Ports with their counters, a row each.
-    async fn ports(&self) -> fdo::Result<Vec<Dict>> {
-        self.rows(Table::Ports).await
-    }
-
-    /// DCBX, a row for each feature of each port.
-    async fn dcbx(&self) -> fdo::Result<Vec<Dict>> {
-        self.rows(Table::Dcbx).await
-    }
-
-    /// Addresses the relay forwards by, a row each.
-    async fn fdb(&self) -> fdo::Result<Vec<Dict>> {
-        self.rows(Table::Fdb).await
-    }
-
-    /// Rows of [`Table::Profiles`].
-    async fn profiles(&self) -> fdo::Result<Vec<Dict>> {
-        self.rows(Table::Profiles).await
-    }
-
-    /// The frames dropped last, a row each.
-    async fn drops(&self) -> fdo::Result<Vec<Dict>> {
-        self.rows(Table::Drops).await
-    }
-
-    /// What every port and every open VSI has moved, a row each; two of them make a rate.
-    async fn rates(&self) -> fdo::Result<Vec<Dict>> {
-        self.rows(Table::Rates).await
-    }
-
-    /// Why the frames of a VSI pass or do not, a row for each VSI an identifier, name or address names.
-    async fn why(&self, subject: String) -> fdo::Result<Vec<Dict>> {
-        let rows = self.ask(|reply| Request::Why { subject, reply }).await?.map_err(fdo::Error::Failed)?;
-        Ok(rows.into_iter().map(to_dict).collect())
-    }
-
-    /// What the relay would do with a frame, had it come in on a port now.
-    async fn trace(&self, port: String, frame: Vec<u8>) -> fdo::Result<Dict> {
-        self.ask(|reply| Request::Trace { port, frame, reply })
-            .await?
-            .map(to_dict)
-            .map_err(fdo::Error::Failed)
-    }
-
-    /// Rows of [`Table::Managers`].
-    async fn managers(&self) -> fdo::Result<Vec<Dict>> {
-        self.rows(Table::Managers).await
-    }
-
-    /// S-channels, a row each.
-    async fn channels(&self) -> fdo::Result<Vec<Dict>> {
-        self.rows(Table::Channels).await
-    }
-
-    /// Captures of mirrored frames, a row each.
-    async fn captures(&self) -> fdo::Result<Vec<Dict>> {
-        self.rows(Table::Captures).await
-    }
-
-    /// Remembered events numbered above `after`, oldest first.
-    async fn events(&self, after: u64) -> fdo::Result<Vec<Dict>> {
-        let rows = self.ask(|reply| Request::Events { after, reply }).await?;
-        Ok(rows.into_iter().map(to_dict).collect())
-    }
-
-    /// Reads the configuration again and applies what changed: a row for each difference. Fails, and changes nothing,
-    /// when the file is wrong.
-    async fn reload(&self) -> fdo::Result<Vec<Dict>> {
-        let rows = self.ask(|reply| Request::Reload { reply }).await?.map_err(fdo::Error::Failed)?;
-        Ok(rows.into_iter().map(to_dict).collect())
-    }
-
-    /// Has an order for a VSI carried out, given as its JSON has it (`command`, `vsi`, `hints`, `port`). Returns the event
-    /// that says so; what comes of it is told by events with higher numbers. Fails, and changes nothing, when the order
-    /// is refused.
-    async fn order_vsi(&self, order: Dict) -> fdo::Result<Dict> {
-        let order: VsiOrder = serde_json::from_value(from_dict(order))
-            .map_err(|error| fdo::Error::InvalidArgs(error.to_string()))?;
-        let order = Box::new(order);
-        self.ask(|reply| Request::Vsi { order, reply }).await?.map(to_dict).map_err(fdo::Error::Failed)
-    }
-
-    /// Ends the daemon. With `deassociate`, every VSI is de-associated first, which may take `timeout` seconds: a row
-    /// for each, `deassociated` once the other end has said so.
-    async fn stop(&self, deassociate: bool, timeout: u32) -> fdo::Result<Vec<Dict>> {
-        let patience = deassociate.then(|| std::time::Duration::from_secs(timeout.into()));
-        let rows = self.ask(|reply| Request::Stop { patience, reply }).await?;
-        Ok(rows.into_iter().map(to_dict).collect())
-    }
-
-    /// An event, with its `number` and `event` name.
-    #[zbus(signal)]
-    async fn event(emitter: &SignalEmitter<'_>, event: Dict) -> zbus::Result<()>;
-
-    /// Version of the daemon.
-    #[zbus(property(emits_changed_signal = "const"))]
-    fn version(&self) -> &str {
-        env!("CARGO_PKG_VERSION")
-    }
-
-    /// Version of the rows' fields.
-    #[zbus(property(emits_changed_signal = "const"))]
-    fn schema(&self) -> u32 {
-        super::SCHEMA
-    }
-
-    /// The configured system name.
-    #[zbus(property(emits_changed_signal = "const"))]
-    fn name(&self) -> &str {
-        &self.about.name
-    }
-
-    /// `station` or `bridge`.
-    #[zbus(property(emits_changed_signal = "const"))]
-    fn role(&self) -> &str {
-        self.about.role
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let Self(Clients(clients), user) = self;
+        let mut clients = clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = clients.get_mut(user) {
+            *count -= 1;
+            if *count == 0 {
+                clients.remove(user);
+            }
+        }
     }
 }
+
+/// Clients one user may have at a time, and those root may have.
+const USER_CLIENTS: usize = 16;
+const ROOT_CLIENTS: usize = 1024;
+/// Calls of one client that wait; further ones wait in its socket.
+const CALL_QUEUE: usize = 8;
+/// Signals of changes a slow client may lag behind.
+const SIGNAL_QUEUE: usize = 1024;
+const HANDSHAKE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
+const RESPITE: Duration = Duration::from_millis(100);

@@ -6,10 +6,10 @@ use serde_json::{Map, Value};
 use zbus::{OwnedVariant, Variant};
 
 /// A row on the bus.
-pub(crate) type Dict = HashMap<String, OwnedVariant>;
+pub(super) type Dict = HashMap<String, OwnedVariant>;
 
 /// A JSON object as a dictionary; anything else becomes a dictionary with the one field `value`.
-pub(crate) fn to_dict(row: Value) -> Dict {
+pub(super) fn to_dict(row: Value) -> Dict {
     let fields = match row {
         Value::Object(fields) => fields,
         other => Map::from_iter([("value".to_owned(), other)]),
@@ -21,12 +21,12 @@ pub(crate) fn to_dict(row: Value) -> Dict {
 }
 
 /// A dictionary as a JSON object.
-pub(crate) fn from_dict(row: Dict) -> Value {
+pub(super) fn from_dict(row: Dict) -> Value {
     row.into_iter().map(|(name, value)| (name, from_variant(&value))).collect::<Map<_, _>>().into()
 }
 
 /// `None` for JSON null: D-Bus has no such value.
-fn to_variant(value: Value) -> Option<Variant<'static>> {
+pub(super) fn to_variant(value: Value) -> Option<Variant<'static>> {
     Some(match value {
         Value::Null => return None,
         Value::Bool(b) => b.into(),

@@ -13,7 +13,8 @@ use vdp::Timing;
 
 use super::{
     BridgeConfig, BridgePort, BridgePortKind, ChannelConfig, Config, EdgeConfig, Fallback, Fault, OnPeerLoss,
-    RoleConfig, StationConfig, StationMode, agents, carrier, dcb, relay, s_channels, schema, vsi, vsidb,
+    RoleConfig, StationConfig, StationMode, agents, carrier, control, dcb, relay, s_channels, schema, vsi,
+    vsidb,
 };
 
 /// Turns the file into a configuration.
@@ -29,7 +30,7 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
     let lldp = agents::agents(&file.lldp, &file.ports)?;
     let dcbx = dcb::dcbx(&file.dcbx, &file.ports, &lldp)?;
     let relay = relay::relay(&file.relay, &file.ports)?;
-    let control_socket = control_socket(file.control)?;
+    let control = control::control(file.control)?;
     let name = file.name.unwrap_or_else(host_name);
     let state = state(file.state, &name)?;
 
@@ -80,7 +81,7 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
     let proposal = proposal(evb);
     Ok(Config {
         name,
-        control_socket,
+        control,
         state,
         lldp,
         dcbx,
@@ -238,14 +239,6 @@ fn proposal(evb: schema::Evb) -> Timing {
         rwd: evb.resource_wait_exponent.unwrap_or(default.rwd),
         rka: evb.keep_alive_exponent.unwrap_or(default.rka),
     }
-}
-
-fn control_socket(file: Option<schema::Control>) -> Result<PathBuf, Fault> {
-    let Some(control) = file else { return Ok(PathBuf::from(crate::api::DEFAULT_SOCKET)) };
-    if !control.socket.get_ref().is_absolute() {
-        return fault(control.socket.span(), "the control socket's path is relative", "an absolute path");
-    }
-    Ok(control.socket.into_inner())
 }
 
 /// Where the state is kept: by default in a directory of the name.

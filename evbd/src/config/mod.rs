@@ -6,6 +6,7 @@
 mod agents;
 mod carrier;
 mod check;
+mod control;
 mod dcb;
 mod relay;
 mod s_channels;
@@ -30,6 +31,7 @@ pub(crate) use self::check::interface_name;
 pub use self::{
     agents::AgentSettings,
     carrier::{CarrierConfig, Choice},
+    control::{ControlConfig, Readers},
     dcb::{Apply, DcbxConfig},
     relay::RelayConfig,
     s_channels::{ChannelConfig, PoolConfig},
@@ -43,8 +45,8 @@ pub use self::{
 pub struct Config {
     /// System name announced in LLDP.
     pub name: String,
-    /// Where the control socket is bound.
-    pub control_socket: std::path::PathBuf,
+    /// How the daemon is spoken to, and by whom.
+    pub control: ControlConfig,
     /// Directory of what survives a restart; `None`: nothing does.
     pub state: Option<PathBuf>,
     /// The LLDP agents of each port by its interface, one for each of [`lldp::Scope::ALL`] in that order.

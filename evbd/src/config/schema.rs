@@ -1,6 +1,6 @@
 //! The file as the administrator writes it. Values carry their place so that checks can point at them.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::net::IpAddr;
 
 use ether::{MacAddr, Pcp, Vid};
 use serde::Deserialize;
@@ -14,6 +14,7 @@ use super::{
     Dialect, Fallback, OnPeerLoss, StationMode,
     agents::LldpKeys,
     carrier::{Capture, Choice, Workers},
+    control::ControlKeys,
     dcb::DcbxKeys,
     relay::StormKeys,
     s_channels::ChannelKeys,
@@ -28,7 +29,8 @@ use crate::vsidb::Profile;
 pub(super) struct File {
     pub(super) role: Spanned<Role>,
     pub(super) name: Option<String>,
-    pub(super) control: Option<Control>,
+    #[serde(default)]
+    pub(super) control: ControlKeys,
     pub(super) state: Option<State>,
     #[serde(default)]
     pub(super) lldp: LldpKeys,
@@ -57,12 +59,6 @@ pub(super) struct File {
 pub(super) enum Role {
     Station,
     Bridge,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Control {
-    pub(super) socket: Spanned<PathBuf>,
 }
 
 #[derive(Deserialize)]

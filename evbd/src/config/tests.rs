@@ -225,6 +225,8 @@ fn mistakes_are_found_where_they_are() {
             "one [[manager]]",
         ),
         (bridge("[control]\nsocket = \"a\""), "t.toml:6:10:", "relative", "absolute"),
+        (bridge("[control]\nbus = \"b\""), "t.toml:6:7:", "no address of a bus", "system"),
+        (bridge("[control]\ngroup = \"\""), "t.toml:6:9:", "a group without a name", "getent"),
         (bridge("takes_over = true"), "t.toml:5:14:", "taken over by LAN ports", "kind = \"lan\""),
         (bridge("rate = 5"), "t.toml:5:8:", "`rate` = 5 is out of range", "100000 to 1000000000000"),
         (bridge("storm.unknown = 0"), "t.toml:5:17:", "`storm.unknown` = 0", "1 to 100000000"),

@@ -68,7 +68,7 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let server = Server::bind(&config.control_socket)?;
+    let server = Server::bind(&config.control)?;
     let clock = Clock::start();
     let (frames_in, mut frames) = mpsc::channel(FRAME_QUEUE);
     let (reports_in, mut reports) = mpsc::channel(REQUEST_QUEUE);
@@ -113,7 +113,7 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
     daemon.drain();
     daemon.resume(found);
     let mut sweep = time::interval(SWEEP);
-    tracing::info!(control = %daemon.core.config().control_socket.display(), "running");
+    tracing::info!(control = %daemon.core.config().control.socket.display(), "running");
     loop {
         let due = daemon.sleep();
         tokio::select! {
@@ -337,6 +337,10 @@ impl Daemon {
                 reply.send(view::rows(table, &self.core, &self.planes, &self.sockets, self.clock.now()))
             }
             Request::Stop { patience, reply } => return self.begin_stop(patience, reply),
+            Request::Objects { which, reply } => {
+                let now = self.clock.now();
+                return drop(reply.send(view::objects(&self.core, &self.planes, &self.sockets, &which, now)));
+            }
             Request::Reload { reply } => return drop(reply.send(self.reload())),
             Request::Why { subject, reply } => {
                 return drop(reply.send(view::why(&self.core, &self.planes, &subject, self.clock.now())));
@@ -380,8 +384,8 @@ impl Daemon {
         Ok(rows)
     }
 
-    /// Has a VSI's order carried out; the event that says that it was taken, with its number, or why it was not.
-    fn order(&mut self, order: VsiOrder) -> Result<Value, String> {
+    /// Has a VSI's order carried out; the event that says that it was taken, with its number, or the one that says why not.
+    fn order(&mut self, order: VsiOrder) -> Result<Value, Value> {
         let before = self.number;
         self.input(Input::Vsi { order });
         let mut said =
@@ -391,8 +395,8 @@ impl Daemon {
             said.find(|event| event.get("event").is_some_and(|name| *name == taken || *name == refused));
         match answer {
             Some(event) if event.get("event") == Some(&taken) => Ok(event.clone()),
-            Some(event) => Err(event.get("error").and_then(Value::as_str).unwrap_or("refused").to_owned()),
-            None => Err("the daemon did not say what it did".to_owned()),
+            Some(event) => Err(event.clone()),
+            None => Err(json!({ "error": "the daemon did not say what it did" })),
         }
     }
 

@@ -199,7 +199,7 @@ fn answer(core: &Core, planes: &Planes, port: &Port, known: &Known, now: Instant
         id: known.id,
         because,
         remedy,
-        vsi: vsis(core, port, now).into_iter().find(|row| row.get("id") == Some(&super::row(known.id))),
+        vsi: vsis(core, port, Some(&known.id), now).pop(),
         evb: evb(core, port).map(row),
         profile: key.and_then(|key| core.vsidb.row(key)).map(|found| row(&found.profile)),
         gate,
