@@ -61,6 +61,7 @@ fn read(tlv: &OrgTlv) -> Read {
         (Oui::IEEE_802_1, 0x0d) => said(vdp::evb::tlv::EvbTlv::parse(info)),
         (Oui(cdcp::OUI), cdcp::SUBTYPE) => said(cdcp::CdcpTlv::parse(info)),
         (Oui(pe::tlv::OUI), pe::tlv::SUBTYPE) => said(pe::tlv::PortExtensionTlv::parse(info)),
+        (Oui(pe::marker::OUI), pe::marker::SUBTYPE) => said(pe::Marker::parse(info)),
         (Oui(ieee::OUI), ieee::EtsConfiguration::SUBTYPE) => said(ieee::EtsConfiguration::parse(info)),
         (Oui(ieee::OUI), ieee::EtsRecommendation::SUBTYPE) => said(ieee::EtsRecommendation::parse(info)),
         (Oui(ieee::OUI), ieee::Pfc::SUBTYPE) => said(ieee::Pfc::parse(info)),

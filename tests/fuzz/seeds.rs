@@ -89,6 +89,23 @@ impl Seeds {
                 let evb = self.infos([0x00, 0x1b, 0x3f], 0);
                 evb.into_iter().chain([DRAFT.to_vec(), [DRAFT, DRAFT, &[0, 0]].concat()]).collect()
             }
+            "marker" => vec![[&[1, 1, 2, 3, 4, 0, 1, 0, 2][..], b"P0"].concat()],
+            "csp_pdu" => CSP.iter().map(|pdu| pdu.to_vec()).collect(),
+            "code_book" => vec![include_bytes!("../../evbd/dist/codebook-p0.toml").to_vec()],
+            // A peer, its Open, ours granted; a PDU; ports made and deleted, floods, what is due, another peer.
+            "pe_controlling" => scripts(
+                &[1, 3, 4, 0, 0, 0, 0, 5, 0],
+                &[0],
+                &CSP.iter().map(|pdu| [&[0x10, 2, 0, 9], *pdu].concat()).collect::<Vec<_>>(),
+                &[4, 1, 0, 0, 1, 7, 5, 0, 4, 1, 0, 0, 1, 8, 4, 1, 0, 0, 1, 9, 6, 3, 5, 0, 3, 5, 0, 5, 0, 4, 2, 0, 1, 1, 7, 3, 1, 0],
+            ),
+            // Likewise: an offer, ports, the bridge's Open; a PDU; parameters, registers, the bridge falls silent.
+            "pe_extender" => scripts(
+                &[6, 7, 3, 6, 8, 1, 1, 3, 4, 0, 0, 0, 0, 5, 0, 5, 1, 5, 2],
+                &[0],
+                &CSP.iter().map(|pdu| [&[0x10, 2, 0, 9], *pdu].concat()).collect::<Vec<_>>(),
+                &[4, 3, 0x10, 5, 2, 1, 2, 4, 4, 0, 1, 1, 1, 5, 0, 3, 2, 255, 20, 3, 1, 0, 3, 6, 7, 0],
+            ),
             // Up; an LLDPDU, from each of two; what is due, twice.
             "lldp_agent" => scripts(&[1, 1], &[0, 7], &self.lldpdus, &[3, 3]),
             // A request, what is due, its acknowledgement; an ECPDU.
@@ -236,3 +253,11 @@ fn control_calls() -> Vec<Vec<u8>> {
     calls.push(calls.concat());
     calls
 }
+
+/// The vectors of port extension: Open, asked and answered, Create, Register.
+const CSP: &[&[u8]] = &[
+    &[2, 10, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 4, 12, 0xe8, 0, 0, 0x0f, 0xfe, 0, 0, 0x30, 0, 8, 0x0f, 0xfe],
+    &[2, 10, 0x81, 0, 0, 0, 0, 1, 0, 0, 0, 0, 4, 12, 0xe8, 0, 0, 0x0f, 0xfe, 0, 0, 0x30, 0, 8, 0x0f, 0xfe],
+    &[2, 10, 2, 0, 0, 0, 0, 2, 0, 0, 0, 0, 8, 4, 0, 0, 0, 7],
+    &[2, 10, 4, 0, 0, 0, 0, 1, 0, 0x10, 0, 5, 8, 8, 0, 0, 0, 0x64, 0, 0, 0, 0x65],
+];

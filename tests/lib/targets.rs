@@ -6,6 +6,7 @@
 
 mod daemon;
 mod engines;
+mod extension;
 mod script;
 
 use std::fmt::{Debug, Display};
@@ -36,6 +37,9 @@ pub const ALL: &[(&str, Target)] = &[
     ("port_extension_tlv", |octets| {
         same_again(octets, pe::PortExtensionTlv::parse, pe::PortExtensionTlv::to_bytes);
     }),
+    ("marker", |octets| same_again(octets, pe::Marker::parse, pe::Marker::to_bytes)),
+    ("csp_pdu", extension::csp_pdu),
+    ("code_book", extension::code_book),
     ("ets_configuration", |octets| {
         same_again(octets, ieee::EtsConfiguration::parse, ieee::EtsConfiguration::to_bytes);
     }),
@@ -59,6 +63,8 @@ pub const ALL: &[(&str, Target)] = &[
     ("ecp_link", engines::ecp_link),
     ("vdp_station", engines::vdp_station),
     ("vdp_bridge", engines::vdp_bridge),
+    ("pe_controlling", extension::controlling),
+    ("pe_extender", extension::extender),
     ("core_station", daemon::core_station),
     ("core_bridge", daemon::core_bridge),
     ("relay", daemon::relay),

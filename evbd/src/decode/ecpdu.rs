@@ -1,17 +1,18 @@
-//! ECPDUs [Q 43.3] and the VDPDUs in them [Q 41.2].
+//! ECPDUs [Q 43.3] and the VDPDUs in them [Q 41.2]; what port extenders say, by the built-in code book.
 
 use ecp::{Header, HeaderError, Operation, Subtype};
 use lldp::tlv::{Tlv, Tlvs};
+use pe::{CodeBook, csp::Pdu};
 use vdp::{
     FilterEntry, ManagerId,
     error::PduError,
     tlv::{Association, Item, Status, Vdpdu},
 };
 
-use super::{Body, Fields, Head, Value, digits, lldpdu::tlv_place};
+use super::{Body, Fields, Head, Protocol, Value, digits, lldpdu::tlv_place};
 
-/// What the ECPDU says, and whether it belongs to VDP.
-pub(super) fn read(head: &Head<'_>) -> (bool, Body) {
+/// What the ECPDU says, and to which protocol it belongs.
+pub(super) fn read(head: &Head<'_>) -> (Protocol, Body) {
     let mut body = Body::default();
     let (header, payload) = match Header::parse(head.payload) {
         Ok(read) => read,
@@ -22,7 +23,7 @@ pub(super) fn read(head: &Head<'_>) -> (bool, Body) {
             };
             body.fields.text("octets", digits(head.payload));
             body.fault("ECP", head.offset + field, error);
-            return (false, body);
+            return (Protocol::Ecp, body);
         }
     };
     let (operation, name) = match header.operation {
@@ -41,13 +42,51 @@ pub(super) fn read(head: &Head<'_>) -> (bool, Body) {
     body.fields.number("sequence", header.sequence.0);
     match (header.operation, header.subtype) {
         (Operation::Request, Subtype::Vdp) => read_vdpdu(payload, head.offset + Header::LEN, &mut body),
-        (Operation::Request, Subtype::PeCsp | Subtype::Unknown(_)) => {
+        (Operation::Request, Subtype::PeCsp) => read_csp(payload, head.offset + Header::LEN, &mut body),
+        (Operation::Request, Subtype::Unknown(_)) => {
             body.words.push(format!("{} octets", payload.len()));
             body.fields.text("payload", digits(payload));
         }
         (Operation::Ack, _) => {}
     }
-    (header.subtype == Subtype::Vdp, body)
+    let protocol = match header.subtype {
+        Subtype::Vdp => Protocol::Vdp,
+        Subtype::PeCsp => Protocol::Csp,
+        Subtype::Unknown(_) => Protocol::Ecp,
+    };
+    (protocol, body)
+}
+
+/// By P0: whether the two ends speak it, their LLDP says.
+fn read_csp(payload: &[u8], start: usize, body: &mut Body) {
+    body.fields.text("code_book", "P0");
+    match Pdu::parse(&CodeBook::p0(), payload) {
+        Ok(pdu) => {
+            body.words.push(pdu.to_string());
+            body.fields.text("message", pdu.message);
+            body.fields.number("transaction", pdu.transaction);
+            if let Some(completion) = pdu.answer {
+                body.fields.text("completion", completion);
+            }
+            if let Some(ecid) = pdu.ecid {
+                body.fields.number("ecid", ecid.get());
+            }
+            let said = pdu.body.iter().map(|tlv| {
+                let mut fields = Fields::default();
+                fields.text("says", tlv);
+                fields
+            });
+            body.fields.push("tlvs", Value::List(said.collect()));
+            if pdu.malformed {
+                body.fields.text("octets", digits(payload));
+                body.fault("PE-CSP", start, "peer: a TLV behind the command cannot be read");
+            }
+        }
+        Err(error) => {
+            body.fields.text("octets", digits(payload));
+            body.fault("PE-CSP", start, error);
+        }
+    }
 }
 
 fn read_vdpdu(payload: &[u8], start: usize, body: &mut Body) {

@@ -1,6 +1,6 @@
 //! From the octets of a frame to words: one line, fields, or JSON. For people who look at a wire.
 //!
-//! Reads every PDU the project speaks (LLDP with all TLVs it knows, ECP and VDP, the probe of reflective relay) and
+//! Reads every PDU the project speaks (LLDP with all TLVs it knows, ECP, VDP and PE-CSP, the probe of reflective relay) and
 //! names what came before them (ECP and VDP of draft 0.2). Total: whatever the octets, something true is said of them,
 //! and what cannot be read is shown with its place and the reason.
 
@@ -45,6 +45,8 @@ pub enum Protocol {
     Lldp,
     /// ECP with a VDPDU, or the acknowledgement of one.
     Vdp,
+    /// ECP with a PDU of port extension, or the acknowledgement of one.
+    Csp,
     /// ECP of another upper layer, or one that cannot be read.
     Ecp,
     /// ECP of draft 0.2, which carries VDP of draft 0.2.
@@ -68,7 +70,7 @@ impl Protocol {
 /// Something that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {
-    /// What cannot be read: `"Ethernet"`, `"LLDP"`, `"ECP"`, `"VDP"`.
+    /// What cannot be read: `"Ethernet"`, `"LLDP"`, `"ECP"`, `"VDP"`, `"PE-CSP"`.
     pub layer: &'static str,
     /// Where it starts, in octets from the start of the frame.
     pub offset: usize,
@@ -164,8 +166,8 @@ impl<'a> Head<'a> {
         let (protocol, name, body) = match self.ethertype {
             EtherType::LLDP => (Protocol::Lldp, "LLDP", lldpdu::read(self)),
             EtherType::ECP => {
-                let (carries_vdp, body) = ecpdu::read(self);
-                (if carries_vdp { Protocol::Vdp } else { Protocol::Ecp }, "ECP", body)
+                let (protocol, body) = ecpdu::read(self);
+                (protocol, "ECP", body)
             }
             draft::ETHERTYPE => match draft::read(self) {
                 Some(body) => (Protocol::EcpDraft, "ECP draft 0.2", body),

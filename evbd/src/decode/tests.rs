@@ -117,8 +117,8 @@ fn lldpad_of_draft_0_2() {
 
 proptest! {
     #[test]
-    fn any_octets(octets in proptest::collection::vec(any::<u8>(), 0..200), kind in 0usize..5) {
-        let types: [&[u8]; 5] = [&[], &[0x88, 0xcc], &[0x89, 0x40, 0x10, 1], &[0x88, 0xb7, 0, 0x1b, 0x3f], &[0x81, 0]];
+    fn any_octets(octets in proptest::collection::vec(any::<u8>(), 0..200), kind in 0usize..6) {
+        let types: [&[u8]; 6] = [&[], &[0x88, 0xcc], &[0x89, 0x40, 0x10, 1], &[0x89, 0x40, 0x10, 2, 0, 1], &[0x88, 0xb7, 0, 0x1b, 0x3f], &[0x81, 0]];
         let mut frame = octets;
         if frame.len() >= 12 {
             frame.splice(12..12, types[kind].iter().copied());
@@ -129,6 +129,23 @@ proptest! {
         prop_assert!(!decoded.fields.indented(4).is_empty());
         serde_json::to_string(&decoded).unwrap();
     }
+}
+
+#[test]
+fn port_extension_by_the_built_in_book() {
+    let decoded = line("020000000a01 020000000b01 8940 1002 0002 020a 02 00 00000002 00000000 0804 00000007");
+    assert_eq!(decoded.protocol, Protocol::Csp);
+    assert!(decoded.line.ends_with("ECP, request 2 PE-CSP, create 2, ports 7"), "{}", decoded.line);
+    let cut = line("020000000a01 020000000b01 8940 1002 0002 020a 02 00 00000002 00000000 0803 000007");
+    assert!(cut.faults[0].layer == "PE-CSP" && cut.faults[0].offset == 18, "{}", cut.line);
+    let none = line("020000000a01 020000000b01 8940 1002 0002 0e00");
+    assert!(none.line.contains("the first TLV is of type 7"), "{}", none.line);
+    let marker = line(&format!("{MSAP} fe0f 026576 62 01 01020304 0001 0002 5030 0000"));
+    assert!(
+        marker.line.contains("code book P0 (01020304), life 1, hears 2, upstream port"),
+        "{}",
+        marker.line
+    );
 }
 
 #[test]

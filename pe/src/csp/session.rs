@@ -1,0 +1,502 @@
+//! One end of a session of the control and status protocol, with the ECP under it [BR 9, S h3c].
+//!
+//! Both ends send Open; the session is open when both are answered. It ends with the peer, with its link, when ECP gives
+//! up, or when an answer does not come; then it is opened again after 1, 2, 4, 8, … 30 s (UNSURE-U17).
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use ether::{ECid, Instant, MacAddr, time::Duration, time::earliest};
+use serde::Serialize;
+
+use super::{
+    codebook::CodeBook,
+    message::{Completion, Message, Pdu},
+    tlv::{Capability, Tlv},
+};
+use crate::{marker::Marker, stats::Stats};
+
+/// Where a session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum SessionState {
+    /// Nobody is spoken to.
+    Idle {
+        /// Why.
+        because: Why,
+    },
+    /// It failed and is opened again at `until`.
+    Waiting {
+        /// When.
+        #[serde(skip)]
+        until: Instant,
+        /// Why it failed.
+        because: Why,
+    },
+    /// Open was sent.
+    Opening {
+        /// The peer answered ours.
+        answered: bool,
+        /// Its own has come and was answered.
+        heard: bool,
+    },
+    /// Requests pass.
+    Open,
+}
+
+/// Why there is no session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// No neighbour shows a Port Extension TLV.
+    NoPeer,
+    /// It does not show that it has our code book.
+    NoBook,
+    /// It has not chosen this port.
+    NotChosen,
+    /// ECP gave up.
+    Silence,
+    /// An answer did not come.
+    NoAnswer,
+    /// It says that it has no session with us.
+    PeerLost,
+    /// It refuses to talk.
+    Refused,
+    /// It opens anew: it has restarted.
+    Reopened,
+}
+
+impl Why {
+    /// In words.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::NoPeer => "no neighbour shows a Port Extension TLV",
+            Self::NoBook => "code book not installed: the peer does not show that it has ours",
+            Self::NotChosen => "the port extender has chosen another upstream port",
+            Self::Silence => "the peer does not acknowledge",
+            Self::NoAnswer => "the peer does not answer",
+            Self::PeerLost => "the peer has forgotten the session",
+            Self::Refused => "the peer refuses to talk",
+            Self::Reopened => "the peer has restarted",
+        }
+    }
+}
+
+/// The other end, as LLDP has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Where it is reached.
+    pub address: MacAddr,
+    /// Its code book, if it shows one.
+    pub marker: Option<Marker>,
+    /// It is to be spoken to without being asked first.
+    pub chosen: bool,
+}
+
+/// What a session wants done or has to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send this ECPDU to the peer.
+    Transmit(MacAddr, Bytes),
+    /// It is open; the peer can do this.
+    Up(Option<Capability>),
+    /// It was open, and is not: nothing the peer said counts any more.
+    Down(Why),
+    /// It is in another state.
+    State,
+    /// The peer asks; [`Session::answer`] it.
+    Request(Pdu),
+    /// The peer answers.
+    Answer {
+        /// What was asked.
+        request: Pdu,
+        /// What it says.
+        answer: Pdu,
+        /// Whether that is yes.
+        granted: bool,
+    },
+}
+
+/// A session.
+#[derive(Debug)]
+pub struct Session {
+    book: Arc<CodeBook>,
+    capability: Capability,
+    ecp: ecp::Link,
+    peer: Option<Peer>,
+    state: SessionState,
+    transaction: u32,
+    asked: BTreeMap<u32, Asked>,
+    backoff: Duration,
+    theirs: Option<Capability>,
+    /// The peer has opened anew since LLDP told of it last.
+    reopened: bool,
+    stats: Stats,
+    out: VecDeque<Output>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    request: Pdu,
+    due: Instant,
+    again: bool,
+}
+
+impl Session {
+    /// A session without a peer. `first_sequence` is ECP's and should be random.
+    #[must_use]
+    pub fn new(
+        book: Arc<CodeBook>,
+        capability: Capability,
+        params: ecp::Params,
+        first_sequence: u16,
+        now: Instant,
+    ) -> Self {
+        let limits = ecp::Limits { min_gap: Duration::ZERO, ..ecp::Limits::default() };
+        Self {
+            book,
+            capability,
+            ecp: ecp::Link::new(ecp::Subtype::PeCsp, params, first_sequence, now).with_limits(limits),
+            peer: None,
+            state: SessionState::Idle { because: Why::NoPeer },
+            transaction: 0,
+            asked: BTreeMap::new(),
+            backoff: BACKOFF.0,
+            theirs: None,
+            reopened: false,
+            stats: Stats::default(),
+            out: VecDeque::new(),
+        }
+    }
+
+    /// LLDP hears this peer at the port, or none; a link that is down has none.
+    pub fn set_peer(&mut self, now: Instant, peer: Option<Peer>) {
+        if peer == self.peer {
+            return;
+        }
+        let life = |peer: &Option<Peer>| {
+            peer.as_ref().and_then(|peer| Some((peer.address, peer.marker.as_ref()?.life)))
+        };
+        let address = |peer: &Option<Peer>| peer.as_ref().map(|peer| peer.address);
+        // Its Open may have come before LLDP told of its new life.
+        let told = std::mem::take(&mut self.reopened) && address(&peer) == address(&self.peer);
+        let same = told || life(&peer) == life(&self.peer);
+        self.peer = peer;
+        let idle = match &self.peer {
+            None => Some(Why::NoPeer),
+            Some(peer) if peer.marker.as_ref().is_none_or(|marker| !marker.speaks(&self.book)) => {
+                Some(Why::NoBook)
+            }
+            Some(peer) if !peer.chosen => Some(Why::NotChosen),
+            Some(_) => None,
+        };
+        match (idle, self.state) {
+            (Some(because), _) => {
+                self.close(now, because);
+                self.enter(SessionState::Idle { because });
+            }
+            (None, SessionState::Opening { .. } | SessionState::Open) if same => {}
+            (None, _) => {
+                self.close(now, Why::Reopened);
+                self.backoff = BACKOFF.0;
+                self.open(now);
+            }
+        }
+    }
+
+    /// Takes an ECPDU that came from `from`.
+    pub fn handle_ecpdu(&mut self, now: Instant, from: MacAddr, ecpdu: &[u8]) {
+        let speaks = self.peer.as_ref().is_some_and(|peer| {
+            peer.address == from && peer.marker.as_ref().is_some_and(|marker| marker.speaks(&self.book))
+        });
+        if !speaks {
+            self.stats.rx_foreign += 1;
+            return;
+        }
+        self.ecp.handle_pdu(now, ecpdu);
+        self.drain(now);
+    }
+
+    /// Asks for something; the transaction it was given. Nothing unless the session is open and [`Session::room`].
+    pub fn request(
+        &mut self,
+        now: Instant,
+        message: Message,
+        ecid: Option<ECid>,
+        body: Vec<Tlv>,
+    ) -> Option<u32> {
+        let open = self.state == SessionState::Open && self.room() > 0;
+        open.then(|| self.ask(now, Pdu::request(message, ecid, body)))
+    }
+
+    /// Answers `request`.
+    pub fn answer(
+        &mut self,
+        now: Instant,
+        request: &Pdu,
+        completion: Completion,
+        ecid: Option<ECid>,
+        body: Vec<Tlv>,
+    ) {
+        if completion != Completion::Success {
+            self.stats.rx_request_errors += 1;
+        }
+        self.stats.tx_responses += 1;
+        let answer = Some(completion);
+        self.send(now, &Pdu { answer, ecid, body, malformed: false, ..*request });
+    }
+
+    /// Requests that may be made now.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        WINDOW.saturating_sub(self.asked.len())
+    }
+
+    /// Lets time pass; harmless when called early or late.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.ecp.handle_timeout(now);
+        self.drain(now);
+        let due: Vec<u32> =
+            self.asked.iter().filter(|(_, asked)| asked.due <= now).map(|(id, _)| *id).collect();
+        for id in due {
+            let Some(asked) = self.asked.get_mut(&id) else { continue };
+            if std::mem::replace(&mut asked.again, true) {
+                return self.fail(now, Why::NoAnswer);
+            }
+            asked.due = now + ANSWER;
+            let request = asked.request.clone();
+            self.send(now, &request);
+        }
+        if let SessionState::Waiting { until, .. } = self.state
+            && until <= now
+        {
+            self.open(now);
+        }
+    }
+
+    /// When [`Session::handle_timeout`] has something to do.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let answer = self.asked.values().map(|asked| asked.due).min();
+        let waiting = match self.state {
+            SessionState::Waiting { until, .. } => Some(until),
+            SessionState::Idle { .. } | SessionState::Opening { .. } | SessionState::Open => None,
+        };
+        earliest(earliest(self.ecp.poll_timeout(), answer), waiting)
+    }
+
+    /// The next thing to do, oldest first.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub const fn state(&self) -> SessionState {
+        self.state
+    }
+
+    /// The address of the peer LLDP hears.
+    #[must_use]
+    pub fn peer(&self) -> Option<MacAddr> {
+        self.peer.as_ref().map(|peer| peer.address)
+    }
+
+    /// What the peer of the open session can do.
+    #[must_use]
+    pub const fn theirs(&self) -> Option<&Capability> {
+        self.theirs.as_ref()
+    }
+
+    /// The counters.
+    #[must_use]
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// The counters of ECP.
+    #[must_use]
+    pub const fn ecp_stats(&self) -> &ecp::Stats {
+        self.ecp.stats()
+    }
+
+    fn open(&mut self, now: Instant) {
+        self.enter(SessionState::Opening { answered: false, heard: false });
+        let capability = Tlv::Capability(self.capability);
+        self.ask(now, Pdu::request(Message::Open, None, vec![capability]));
+    }
+
+    fn ask(&mut self, now: Instant, mut request: Pdu) -> u32 {
+        self.transaction = self.transaction.wrapping_add(1);
+        request.transaction = self.transaction;
+        self.stats.tx_requests += 1;
+        self.send(now, &request);
+        self.asked.insert(self.transaction, Asked { request, due: now + ANSWER, again: false });
+        self.transaction
+    }
+
+    fn send(&mut self, now: Instant, pdu: &Pdu) {
+        let payload = Bytes::from(pdu.to_bytes(&self.book));
+        // A queue of 1024 behind a window of 32 is full of answers to a peer that asks and does not listen.
+        if self.ecp.send(now, payload).is_err() {
+            return self.fail(now, Why::Silence);
+        }
+        self.drain(now);
+    }
+
+    /// Takes what ECP has.
+    fn drain(&mut self, now: Instant) {
+        while let Some(output) = self.ecp.poll_output() {
+            match output {
+                ecp::Output::Transmit(pdu) => {
+                    if let Some(peer) = &self.peer {
+                        self.out.push_back(Output::Transmit(peer.address, pdu));
+                    }
+                }
+                ecp::Output::Deliver(payload) => self.handle_payload(now, &payload),
+                ecp::Output::Acknowledged { .. } => {}
+                // What was flushed never had a number.
+                ecp::Output::Failed { .. } => {
+                    if !matches!(self.state, SessionState::Idle { .. } | SessionState::Waiting { .. }) {
+                        self.fail(now, Why::Silence);
+                    }
+                }
+            }
+        }
+    }
+
+    fn handle_payload(&mut self, now: Instant, payload: &[u8]) {
+        let Ok(pdu) = Pdu::parse(&self.book, payload) else {
+            // Which of the two it was is not known.
+            self.stats.rx_request_errors += 1;
+            return;
+        };
+        match pdu.answer {
+            Some(completion) => self.handle_answer(now, pdu, completion),
+            None => self.handle_request(now, pdu),
+        }
+    }
+
+    fn handle_request(&mut self, now: Instant, pdu: Pdu) {
+        self.stats.rx_requests += 1;
+        match (pdu.message, self.state) {
+            (Message::Open, _) => self.handle_open(now, &pdu),
+            (_, SessionState::Open) if pdu.malformed => {
+                self.answer(now, &pdu, Completion::Malformed, pdu.ecid, Vec::new());
+            }
+            (Message::Unknown(_), SessionState::Open) => {
+                self.answer(now, &pdu, Completion::Unsupported, pdu.ecid, Vec::new());
+            }
+            (_, SessionState::Open) => self.out.push_back(Output::Request(pdu)),
+            (_, SessionState::Idle { .. } | SessionState::Waiting { .. } | SessionState::Opening { .. }) => {
+                self.answer(now, &pdu, Completion::NotOpen, pdu.ecid, Vec::new());
+            }
+        }
+    }
+
+    fn handle_open(&mut self, now: Instant, pdu: &Pdu) {
+        match self.state {
+            // It has forgotten us, or wants us before LLDP said so.
+            SessionState::Open => {
+                self.end(Why::Reopened);
+                self.reopened = true;
+                self.open(now);
+            }
+            SessionState::Idle { .. } | SessionState::Waiting { .. } => {
+                self.reopened = true;
+                self.open(now);
+            }
+            SessionState::Opening { .. } => {}
+        }
+        self.theirs = pdu.body.iter().find_map(|tlv| match tlv {
+            Tlv::Capability(capability) => Some(*capability),
+            _ => None,
+        });
+        let own = vec![Tlv::Capability(self.capability)];
+        self.answer(now, pdu, Completion::Success, None, own);
+        if let SessionState::Opening { answered, .. } = self.state {
+            self.opening(answered, true);
+        }
+    }
+
+    fn handle_answer(&mut self, now: Instant, answer: Pdu, completion: Completion) {
+        self.stats.rx_responses += 1;
+        let known =
+            self.asked.get(&answer.transaction).is_some_and(|asked| asked.request.message == answer.message);
+        let Some(Asked { request, .. }) = known.then(|| self.asked.remove(&answer.transaction)).flatten()
+        else {
+            self.stats.rx_response_errors += 1;
+            return;
+        };
+        let granted = completion == Completion::Success && !answer.malformed;
+        if !granted {
+            self.stats.rx_response_errors += 1;
+        }
+        match (request.message, self.state) {
+            (Message::Open, SessionState::Opening { heard, .. }) if granted => self.opening(true, heard),
+            (Message::Open, SessionState::Opening { .. }) => self.fail(now, Why::Refused),
+            (_, SessionState::Open) if completion == Completion::NotOpen => self.fail(now, Why::PeerLost),
+            (_, SessionState::Open) => self.out.push_back(Output::Answer { request, answer, granted }),
+            (_, SessionState::Idle { .. } | SessionState::Waiting { .. } | SessionState::Opening { .. }) => {}
+        }
+    }
+
+    fn opening(&mut self, answered: bool, heard: bool) {
+        if answered && heard {
+            self.backoff = BACKOFF.0;
+            self.stats.opened += 1;
+            self.enter(SessionState::Open);
+            self.out.push_back(Output::Up(self.theirs));
+        } else {
+            self.enter(SessionState::Opening { answered, heard });
+        }
+    }
+
+    fn fail(&mut self, now: Instant, because: Why) {
+        self.close(now, because);
+        let until = now + self.backoff;
+        self.backoff = (self.backoff * 2).min(BACKOFF.1);
+        self.enter(SessionState::Waiting { until, because });
+    }
+
+    /// Forgets all that was under way.
+    fn close(&mut self, now: Instant, because: Why) {
+        self.end(because);
+        self.state = SessionState::Idle { because };
+        let next = self.ecp.status().next_sequence.0;
+        self.ecp.reset(now, next);
+        while let Some(output) = self.ecp.poll_output() {
+            drop(output);
+        }
+    }
+
+    /// Forgets what was asked, and tells if the session was open.
+    fn end(&mut self, because: Why) {
+        self.asked.clear();
+        self.theirs = None;
+        match self.state {
+            SessionState::Open => {
+                self.stats.failed += 1;
+                self.out.push_back(Output::Down(because));
+            }
+            SessionState::Opening { .. } => self.stats.failed += 1,
+            SessionState::Idle { .. } | SessionState::Waiting { .. } => {}
+        }
+    }
+
+    fn enter(&mut self, state: SessionState) {
+        self.state = state;
+        self.out.push_back(Output::State);
+    }
+}
+
+/// Requests without an answer at most [P].
+pub const WINDOW: usize = 32;
+/// How long an answer is awaited, twice [P].
+const ANSWER: Duration = Duration::from_secs(5);
+/// The first and the longest pause before a session is opened again [P].
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));

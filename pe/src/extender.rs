@@ -1,0 +1,548 @@
+//! The port extender's end [BR, S US 9,515,890]: chooses its upstream port, asks for a PCID for each of its ports, and does
+//! with them what the controlling bridge says.
+//!
+//! When the session is lost its ports pass nothing, or go on for a while as they were ([`Settings::hold`]); when there is
+//! one again, each asks for the PCID it had.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use ether::{ECid, Instant, MacAddr, Pcid, Vid, time::Duration, time::earliest};
+use serde::Serialize;
+
+use crate::{
+    csp::{
+        Capability, CodeBook, Completion, Message, Pdu, PortItem, PortParameters, PortStatus, Session,
+        SessionState, Tlv,
+        session::{self, Peer},
+    },
+    election::{self, Offer},
+    stats::Stats,
+};
+
+/// The port extender's own number of a port, 31 bits.
+pub type Local = u32;
+
+/// How it works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Parameters of ECP.
+    pub ecp: ecp::Params,
+    /// How long ports go on when the session is lost; zero: not at all.
+    pub hold: Duration,
+}
+
+/// A port that is to be one of the bridge's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortInfo {
+    /// Another port extender may be behind it.
+    pub cascade: bool,
+    /// Its link is up.
+    pub up: bool,
+}
+
+/// What it wants done or has to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send this ECPDU out of an upstream port.
+    Transmit {
+        /// Which.
+        port: Local,
+        /// To whom.
+        to: MacAddr,
+        /// The ECPDU.
+        ecpdu: Bytes,
+    },
+    /// Another upstream port is chosen, or none.
+    Upstream(Option<Local>),
+    /// The session is in another state.
+    Session(SessionState),
+    /// A port works like this; nothing passes if it has no parameters.
+    Port(Local, Option<PortParameters>),
+    /// Frames of this channel go down to these ports; none: it is gone.
+    Channel(ECid, Vec<Local>),
+}
+
+/// The engine.
+#[derive(Debug)]
+pub struct Extender {
+    settings: Settings,
+    offers: BTreeMap<Local, Offer>,
+    upstream: Option<Local>,
+    session: Session,
+    ports: BTreeMap<Local, Port>,
+    by_pcid: BTreeMap<Pcid, Local>,
+    channels: BTreeMap<ECid, Channel>,
+    /// Ports that have something to ask.
+    todo: BTreeSet<Local>,
+    /// Ports whose status is to be told, and when.
+    statuses: BTreeSet<Local>,
+    status_at: Option<Instant>,
+    /// What is left of the last session ends then.
+    stale_until: Option<Instant>,
+    out: VecDeque<Output>,
+}
+
+#[derive(Debug)]
+struct Port {
+    /// None: it is gone, and the bridge is to know.
+    info: Option<PortInfo>,
+    stage: Stage,
+    /// What it has, or had last.
+    pcid: Option<Pcid>,
+    parameters: Option<PortParameters>,
+    /// They are from the last session.
+    stale: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    New,
+    Asked,
+    Refused,
+    Active,
+    Leaving,
+}
+
+#[derive(Debug, Default)]
+struct Channel {
+    members: BTreeSet<Pcid>,
+    stale: bool,
+}
+
+/// A port for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PortView {
+    /// Its number.
+    pub local: Local,
+    /// Its identifier, while it has one.
+    pub pcid: Option<Pcid>,
+    /// Another port extender may be behind it.
+    pub cascade: bool,
+    /// Frames pass.
+    pub open: bool,
+    /// It goes on as the last session left it.
+    pub stale: bool,
+    /// The bridge refuses it.
+    pub refused: bool,
+}
+
+impl Extender {
+    /// Without upstream and ports. `first_sequence` is ECP's and should be random.
+    #[must_use]
+    pub fn new(book: Arc<CodeBook>, settings: Settings, first_sequence: u16, now: Instant) -> Self {
+        Self {
+            settings,
+            offers: BTreeMap::new(),
+            upstream: None,
+            session: Session::new(book, Capability::default(), settings.ecp, first_sequence, now),
+            ports: BTreeMap::new(),
+            by_pcid: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            todo: BTreeSet::new(),
+            statuses: BTreeSet::new(),
+            status_at: None,
+            stale_until: None,
+            out: VecDeque::new(),
+        }
+    }
+
+    /// What the neighbour at an upstream port says; none, if there is none or the link is down.
+    pub fn set_offer(&mut self, now: Instant, port: Local, offer: Option<Offer>) {
+        match offer {
+            Some(offer) => drop(self.offers.insert(port, offer)),
+            None => drop(self.offers.remove(&port)),
+        }
+        let wins = election::elect(self.offers.iter().map(|(port, offer)| (*port, offer)));
+        if wins != self.upstream {
+            self.session.set_peer(now, None);
+            self.step(now);
+            self.upstream = wins;
+            self.out.push_back(Output::Upstream(wins));
+        }
+        let peer = wins.and_then(|port| self.offers.get(&port)).map(|offer| Peer {
+            address: offer.csp_address,
+            marker: offer.marker.clone(),
+            chosen: true,
+        });
+        self.session.set_peer(now, peer);
+        self.step(now);
+    }
+
+    /// A port is there and is to be the bridge's, or has changed, or is gone.
+    pub fn set_port(&mut self, now: Instant, local: Local, info: Option<PortInfo>) {
+        match (self.ports.get_mut(&local), info) {
+            (None, None) => return,
+            (None, Some(_)) => {
+                let new = Port { info, stage: Stage::New, pcid: None, parameters: None, stale: false };
+                self.ports.insert(local, new);
+                self.todo.insert(local);
+            }
+            (Some(port), info) => {
+                let before = std::mem::replace(&mut port.info, info);
+                let kind = |info: Option<PortInfo>| info.map(|info| info.cascade);
+                if before.map(|info| info.up) != info.map(|info| info.up) && port.stage == Stage::Active {
+                    self.statuses.insert(local);
+                    self.status_at = self.status_at.or(Some(now + COALESCE));
+                }
+                if kind(before) != kind(info) {
+                    self.todo.insert(local);
+                }
+                if info.is_none() {
+                    self.shut(local);
+                }
+            }
+        }
+        self.step(now);
+    }
+
+    /// Takes an ECPDU that came in at an upstream port.
+    pub fn handle_ecpdu(&mut self, now: Instant, port: Local, from: MacAddr, ecpdu: &[u8]) {
+        if self.upstream == Some(port) {
+            self.session.handle_ecpdu(now, from, ecpdu);
+            self.step(now);
+        }
+    }
+
+    /// Lets time pass; harmless when called early or late.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.session.handle_timeout(now);
+        if self.stale_until.is_some_and(|at| at <= now) {
+            self.stale_until = None;
+            self.drop_stale();
+        }
+        self.step(now);
+    }
+
+    /// When [`Extender::handle_timeout`] has something to do.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        // Without room an answer comes first.
+        let status = self.status_at.filter(|_| self.session.room() > 0);
+        earliest(earliest(self.session.poll_timeout(), status), self.stale_until)
+    }
+
+    /// The next thing to do, oldest first.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// The chosen upstream port.
+    #[must_use]
+    pub const fn upstream(&self) -> Option<Local> {
+        self.upstream
+    }
+
+    /// What an upstream port is offered.
+    #[must_use]
+    pub fn offer(&self, port: Local) -> Option<&Offer> {
+        self.offers.get(&port)
+    }
+
+    /// The session.
+    #[must_use]
+    pub const fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// What the session has counted.
+    #[must_use]
+    pub const fn stats(&self) -> &Stats {
+        self.session.stats()
+    }
+
+    /// Its ports.
+    pub fn ports(&self) -> impl Iterator<Item = PortView> {
+        self.ports.iter().map(|(local, port)| PortView {
+            local: *local,
+            pcid: port.pcid.filter(|_| port.stage == Stage::Active || port.stale),
+            cascade: port.info.is_some_and(|info| info.cascade),
+            open: port.parameters.as_ref().is_some_and(PortParameters::is_open),
+            stale: port.stale,
+            refused: port.stage == Stage::Refused,
+        })
+    }
+
+    /// Its channels, each with its members.
+    pub fn channels(&self) -> impl Iterator<Item = (ECid, &BTreeSet<Pcid>)> {
+        self.channels.iter().map(|(ecid, channel)| (*ecid, &channel.members))
+    }
+
+    /// Takes what the session has, and asks what is to be asked.
+    fn step(&mut self, now: Instant) {
+        loop {
+            while let Some(output) = self.session.poll_output() {
+                match output {
+                    session::Output::Transmit(to, ecpdu) => {
+                        if let Some(port) = self.upstream {
+                            self.out.push_back(Output::Transmit { port, to, ecpdu });
+                        }
+                    }
+                    session::Output::Up(_) => self.up(),
+                    session::Output::Down(_) => self.down(now),
+                    session::Output::State => self.out.push_back(Output::Session(self.session.state())),
+                    session::Output::Request(request) => self.handle_request(now, &request),
+                    session::Output::Answer { request, answer, granted } => {
+                        self.handle_answer(now, &request, &answer, granted);
+                    }
+                }
+            }
+            if !self.ask(now) {
+                return;
+            }
+        }
+    }
+
+    /// All ports are asked for anew.
+    fn up(&mut self) {
+        self.todo = self.ports.keys().copied().collect();
+    }
+
+    /// All the bridge said is void, at once or later.
+    fn down(&mut self, now: Instant) {
+        self.statuses.clear();
+        self.status_at = None;
+        self.ports.retain(|_, port| port.info.is_some());
+        for port in self.ports.values_mut() {
+            port.stage = Stage::New;
+            port.stale = port.parameters.is_some();
+        }
+        self.channels.values_mut().for_each(|channel| channel.stale = true);
+        if self.settings.hold.is_zero() {
+            self.drop_stale();
+        } else if self.stale_until.is_none() {
+            self.stale_until = Some(now + self.settings.hold);
+        }
+    }
+
+    /// What no session has confirmed goes.
+    fn drop_stale(&mut self) {
+        let stale: Vec<Local> =
+            self.ports.iter().filter(|(_, port)| port.stale).map(|(local, _)| *local).collect();
+        stale.into_iter().for_each(|local| self.shut(local));
+        let gone: Vec<ECid> =
+            self.channels.iter().filter(|(_, channel)| channel.stale).map(|(ecid, _)| *ecid).collect();
+        for ecid in gone {
+            self.channels.remove(&ecid);
+            self.out.push_back(Output::Channel(ecid, Vec::new()));
+        }
+    }
+
+    /// Nothing passes at a port any more, and it is in no channel.
+    fn shut(&mut self, local: Local) {
+        let Some(port) = self.ports.get_mut(&local) else { return };
+        port.stale = false;
+        if port.parameters.take().is_some() {
+            self.out.push_back(Output::Port(local, None));
+        }
+        let Some(pcid) = port.pcid.filter(|pcid| self.by_pcid.get(pcid) == Some(&local)) else { return };
+        self.by_pcid.remove(&pcid);
+        let here: Vec<ECid> = self
+            .channels
+            .iter_mut()
+            .filter_map(|(ecid, channel)| channel.members.remove(&pcid).then_some(*ecid))
+            .collect();
+        here.into_iter().for_each(|ecid| self.tell_channel(ecid));
+    }
+
+    /// Has the data path follow a channel; one without members is none.
+    fn tell_channel(&mut self, ecid: ECid) {
+        let Some(channel) = self.channels.get(&ecid) else { return };
+        let members: Vec<Local> =
+            channel.members.iter().filter_map(|pcid| self.by_pcid.get(pcid).copied()).collect();
+        if members.is_empty() && !channel.stale {
+            self.channels.remove(&ecid);
+        }
+        self.out.push_back(Output::Channel(ecid, members));
+    }
+
+    /// Asks the next thing; false if there is none or no room.
+    fn ask(&mut self, now: Instant) -> bool {
+        if self.session.state() != SessionState::Open || self.session.room() == 0 {
+            return false;
+        }
+        while let Some(local) = self.todo.pop_first() {
+            let Some(port) = self.ports.get_mut(&local) else { continue };
+            let (message, ecid, flag) = match (port.stage, port.info) {
+                (Stage::New | Stage::Refused, Some(info)) => {
+                    port.stage = Stage::Asked;
+                    (Message::Create, port.pcid, info.cascade)
+                }
+                (Stage::New | Stage::Refused, None) => {
+                    self.ports.remove(&local);
+                    continue;
+                }
+                // Gone, or of another kind now: first the old one is to be forgotten.
+                (Stage::Active, _) => {
+                    port.stage = Stage::Leaving;
+                    (Message::Delete, port.pcid, false)
+                }
+                // The answer comes back to it.
+                (Stage::Asked | Stage::Leaving, _) => continue,
+            };
+            let body = vec![Tlv::Ports(vec![PortItem { flag, id: local }])];
+            self.session.request(now, message, ecid.map(ECid::from), body);
+            return true;
+        }
+        if self.status_at.is_some_and(|at| at <= now) {
+            let told: BTreeSet<Local> = self.statuses.iter().copied().take(STATUSES).collect();
+            self.statuses.retain(|local| !told.contains(local));
+            if self.statuses.is_empty() {
+                self.status_at = None;
+            }
+            let status = |local: &Local| {
+                let port = self.ports.get(local).filter(|port| port.stage == Stage::Active)?;
+                Some(Tlv::Status(PortStatus { pcid: port.pcid?, up: port.info?.up, speed: 0 }))
+            };
+            let body: Vec<Tlv> = told.iter().filter_map(status).collect();
+            if !body.is_empty() {
+                self.session.request(now, Message::Status, None, body);
+            }
+            return true;
+        }
+        false
+    }
+
+    fn handle_answer(&mut self, now: Instant, request: &Pdu, answer: &Pdu, granted: bool) {
+        let Some(local) = request.ports().next().map(|item| item.id) else { return };
+        let Some(port) = self.ports.get_mut(&local) else { return };
+        match request.message {
+            Message::Create => match answer.ecid.and_then(ECid::pcid).filter(|_| granted) {
+                Some(pcid) if self.by_pcid.get(&pcid).is_none_or(|other| *other == local) => {
+                    self.take(now, local, pcid);
+                }
+                // Refused, or given another's identifier: not to be used.
+                _ => {
+                    port.stage = Stage::Refused;
+                    self.shut(local);
+                }
+            },
+            Message::Delete => {
+                self.shut(local);
+                if let Some(port) = self.ports.get_mut(&local) {
+                    port.stage = Stage::New;
+                    self.todo.insert(local);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A port has been given its identifier.
+    fn take(&mut self, now: Instant, local: Local, pcid: Pcid) {
+        let Some(port) = self.ports.get_mut(&local) else { return };
+        if port.pcid != Some(pcid) || !port.stale {
+            self.shut(local);
+        }
+        let Some(port) = self.ports.get_mut(&local) else { return };
+        port.stage = Stage::Active;
+        port.stale = false;
+        port.pcid = Some(pcid);
+        self.by_pcid.insert(pcid, local);
+        match port.info {
+            Some(_) if port.parameters.is_none() => {
+                let parameters = PortParameters::new(pcid);
+                port.parameters = Some(parameters.clone());
+                self.out.push_back(Output::Port(local, Some(parameters)));
+            }
+            Some(_) => {}
+            None => drop(self.todo.insert(local)),
+        }
+        self.statuses.insert(local);
+        self.status_at = Some(self.status_at.map_or(now, |at| at.min(now)));
+    }
+
+    fn handle_request(&mut self, now: Instant, request: &Pdu) {
+        let completion = match request.message {
+            Message::Register => self.register(request),
+            Message::SetParameters => self.set_parameters(request),
+            _ => Completion::Unsupported,
+        };
+        self.session.answer(now, request, completion, request.ecid, Vec::new());
+    }
+
+    /// Ports join or leave a channel; all of them, or none.
+    fn register(&mut self, request: &Pdu) -> Completion {
+        let Some(ecid) = request.ecid else { return Completion::Malformed };
+        let own = ecid.pcid().is_some_and(|pcid| self.by_pcid.contains_key(&pcid));
+        let items: Option<Vec<(bool, Pcid)>> =
+            request.ports().map(|item| Some((item.flag, Pcid::new(item.id)?))).collect();
+        let Some(items) = items.filter(|items| !items.is_empty()) else { return Completion::Malformed };
+        let cascade = |pcid: &Pcid| {
+            let port = self.by_pcid.get(pcid).and_then(|local| self.ports.get(local));
+            port.and_then(|port| port.info).is_some_and(|info| info.cascade)
+        };
+        let fits = |(leaves, pcid): &(bool, Pcid)| {
+            *leaves || self.by_pcid.contains_key(pcid) && (ecid.is_group() || cascade(pcid))
+        };
+        if own || !items.iter().all(fits) {
+            return Completion::UnknownPort;
+        }
+        if !self.channels.contains_key(&ecid) && self.channels.len() >= CHANNELS {
+            return Completion::NoResources;
+        }
+        let channel = self.channels.entry(ecid).or_default();
+        if std::mem::take(&mut channel.stale) {
+            channel.members.clear();
+        }
+        for (leaves, pcid) in items {
+            if leaves {
+                channel.members.remove(&pcid);
+            } else {
+                channel.members.insert(pcid);
+            }
+        }
+        self.tell_channel(ecid);
+        Completion::Success
+    }
+
+    fn set_parameters(&mut self, request: &Pdu) -> Completion {
+        let mut wanted: Vec<PortParameters> = Vec::new();
+        for tlv in &request.body {
+            match tlv {
+                Tlv::Parameters(parameters) => wanted.push(parameters.clone()),
+                Tlv::Vids(items) => {
+                    let Some(last) = wanted.last_mut() else { return Completion::Malformed };
+                    let untagged =
+                        items.iter().filter(|item| item.untagged).filter_map(|item| Vid::new(item.vid));
+                    last.untagged.extend(untagged);
+                }
+                _ => {}
+            }
+        }
+        let mut completion = if wanted.is_empty() { Completion::Malformed } else { Completion::Success };
+        for parameters in wanted {
+            let local = self.by_pcid.get(&parameters.pcid).copied();
+            let Some((local, port)) = local.and_then(|local| Some((local, self.ports.get_mut(&local)?)))
+            else {
+                completion = Completion::UnknownPort;
+                continue;
+            };
+            if port.info.is_some() && port.parameters.as_ref() != Some(&parameters) {
+                port.parameters = Some(parameters.clone());
+                self.out.push_back(Output::Port(local, Some(parameters)));
+            }
+        }
+        completion
+    }
+}
+
+/// Why a session of a port extender stands still, in words.
+#[must_use]
+pub const fn words(state: SessionState) -> &'static str {
+    match state {
+        SessionState::Idle { because } | SessionState::Waiting { because, .. } => because.words(),
+        SessionState::Opening { .. } => "opening",
+        SessionState::Open => "open",
+    }
+}
+
+/// Changes of links within this time are told together [P].
+const COALESCE: Duration = Duration::from_millis(50);
+/// Ports in one Status.
+const STATUSES: usize = 100;
+/// Channels at most: every identifier a base port extender knows.
+const CHANNELS: usize = 16384;

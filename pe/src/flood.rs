@@ -1,0 +1,88 @@
+//! Floods of a controlling bridge: which ports of one tree frames flooded in a VLAN reach, and by which channel.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ether::{ECid, Instant, Pcid, Vid};
+
+use crate::controlling::{At, GATHER};
+
+/// The floods of one tree.
+#[derive(Debug, Default)]
+pub(crate) struct Floods {
+    by_vlan: BTreeMap<Vid, Flood>,
+    /// VLANs whose members have changed, and when port extenders are told.
+    changed: BTreeSet<Vid>,
+    at: Option<Instant>,
+}
+
+/// One.
+#[derive(Debug, Default)]
+pub(crate) struct Flood {
+    pub(crate) members: BTreeSet<Pcid>,
+    /// Its channel, if it has one.
+    pub(crate) ecid: Option<ECid>,
+    /// The members that channel is to have at each node.
+    pub(crate) wanted: BTreeMap<At, BTreeSet<Pcid>>,
+    /// Every node has confirmed it, and the bridge was told.
+    told: bool,
+}
+
+impl Floods {
+    /// Takes other members; whether the bridge is to be told that there is no channel for now.
+    pub(crate) fn set(&mut self, now: Instant, vlan: Vid, members: BTreeSet<Pcid>) -> bool {
+        let flood = self.by_vlan.entry(vlan).or_default();
+        if flood.members == members {
+            return false;
+        }
+        flood.members = members;
+        self.changed.insert(vlan);
+        self.at = self.at.or(Some(now + GATHER));
+        std::mem::take(&mut flood.told)
+    }
+
+    /// The VLANs whose channels are to be arranged now.
+    pub(crate) fn due(&mut self, now: Instant) -> BTreeSet<Vid> {
+        if self.at.is_none_or(|at| at > now) {
+            return BTreeSet::new();
+        }
+        self.at = None;
+        std::mem::take(&mut self.changed)
+    }
+
+    pub(crate) const fn poll_timeout(&self) -> Option<Instant> {
+        self.at
+    }
+
+    pub(crate) fn get(&self, vlan: Vid) -> Option<&Flood> {
+        self.by_vlan.get(&vlan)
+    }
+
+    pub(crate) fn get_mut(&mut self, vlan: Vid) -> Option<&mut Flood> {
+        self.by_vlan.get_mut(&vlan)
+    }
+
+    /// Forgets a flood that reaches nobody.
+    pub(crate) fn drop_empty(&mut self, vlan: Vid) {
+        self.by_vlan.retain(|of, flood| *of != vlan || !flood.members.is_empty());
+    }
+
+    /// The flood of channel `ecid` and its members, if it is `confirmed` and that is news.
+    pub(crate) fn confirm(
+        &mut self,
+        ecid: ECid,
+        confirmed: impl Fn(&Flood) -> bool,
+    ) -> Option<(Vid, Vec<Pcid>)> {
+        let (vlan, flood) = self.by_vlan.iter_mut().find(|(_, flood)| flood.ecid == Some(ecid))?;
+        if flood.told || self.changed.contains(vlan) || !confirmed(flood) {
+            return None;
+        }
+        flood.told = true;
+        Some((*vlan, flood.members.iter().copied().collect()))
+    }
+
+    /// Those whose channel is in use.
+    pub(crate) fn told(&self) -> impl Iterator<Item = (Vid, ECid, &BTreeSet<Pcid>)> {
+        let told = self.by_vlan.iter().filter(|(_, flood)| flood.told);
+        told.filter_map(|(vlan, flood)| Some((*vlan, flood.ecid?, &flood.members)))
+    }
+}

@@ -1,0 +1,498 @@
+//! Both ends together: a controlling bridge and port extenders in a tree, over a wire that may lose.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use ether::{ECid, Instant, MacAddr, Pcid, Vid, time::Duration};
+use proptest::prelude::*;
+
+use crate::{
+    CascadePriority, CodeBook, Controlling, Extender, Marker, Offer, PortParameters, SessionState, Why,
+    controlling::{self, At},
+    csp::{Completion, Message, Pdu, PortItem, Tlv, session::Peer},
+    extender::{self, Local, PortInfo},
+};
+
+const BRIDGE: MacAddr = MacAddr(2, 0, 0, 0, 0, 0xcb);
+/// The upstream port of every port extender.
+const UP: Local = 1000;
+/// Their cascade port.
+const CASCADE: Local = 99;
+
+struct Net {
+    now: Instant,
+    bridge: Controlling,
+    /// Ports the bridge has made.
+    made: BTreeMap<Pcid, bool>,
+    floods: BTreeMap<Vid, (ECid, Vec<Pcid>)>,
+    extenders: Vec<Pe>,
+    wire: VecDeque<(Option<usize>, usize, Bytes)>,
+    /// One of so many frames is lost; 0: none.
+    loss: u32,
+    chance: u32,
+    room: usize,
+}
+
+struct Pe {
+    engine: Extender,
+    /// Which one it is behind, at that one's cascade port; none: at the bridge.
+    above: Option<usize>,
+    life: u16,
+    ports: BTreeMap<Local, PortParameters>,
+    channels: BTreeMap<ECid, Vec<Local>>,
+    upstream: Option<Local>,
+}
+
+fn mac(index: usize) -> MacAddr {
+    MacAddr(2, 0, 0, 0, 1, u8::try_from(index).unwrap())
+}
+
+fn vid(number: u16) -> Vid {
+    Vid::new(number).unwrap()
+}
+
+fn settings(hold: u64) -> extender::Settings {
+    let ecp = ecp::Params { max_retries: 7, ..ecp::Params::default() };
+    extender::Settings { ecp, hold: Duration::from_secs(hold) }
+}
+
+impl Net {
+    fn new(above: &[Option<usize>], hold: u64) -> Self {
+        let book = Arc::new(CodeBook::p0());
+        let start = Instant::from_secs(1);
+        let bridge =
+            Controlling::new(Arc::clone(&book), controlling::Settings { ecp: settings(0).ecp, tiers: 4 }, 7);
+        let extender = |(index, above): (usize, &Option<usize>)| {
+            let first = u16::try_from(index).unwrap() + 100;
+            let engine = Extender::new(Arc::clone(&book), settings(hold), first, start);
+            let (ports, channels) = (BTreeMap::new(), BTreeMap::new());
+            Pe { engine, above: *above, life: first, ports, channels, upstream: None }
+        };
+        Self {
+            now: start,
+            bridge,
+            made: BTreeMap::new(),
+            floods: BTreeMap::new(),
+            extenders: above.iter().enumerate().map(extender).collect(),
+            wire: VecDeque::new(),
+            loss: 0,
+            chance: 1,
+            room: usize::MAX,
+        }
+    }
+
+    /// Where the bridge meets a port extender, if all those before it let frames pass.
+    fn at(&self, index: usize) -> Option<At> {
+        let Some(above) = self.extenders[index].above else { return Some(None) };
+        self.at(above)?;
+        let cascade = self.extenders[above].ports.get(&CASCADE).filter(|port| port.is_open())?;
+        Some(Some(cascade.pcid)).filter(|at| self.made.get(&at.unwrap()) == Some(&true))
+    }
+
+    /// LLDP is heard wherever frames pass.
+    fn discover(&mut self) {
+        let book = CodeBook::p0();
+        for index in 0..self.extenders.len() {
+            let at = self.at(index);
+            let (life, there) = (self.extenders[index].life, at.is_some());
+            let offer = there.then(|| Offer {
+                priority: CascadePriority(128),
+                csp_address: BRIDGE,
+                marker: Some(Marker::new(&book, false, 1, life)),
+            });
+            if self.extenders[index].engine.offer(UP) != offer.as_ref() {
+                self.extenders[index].engine.set_offer(self.now, UP, offer);
+            }
+            if let Some(at) = at {
+                let marker = Some(Marker::new(&book, true, life, 1));
+                self.bridge.set_peer(self.now, at, Some(Peer { address: mac(index), marker, chosen: true }));
+            }
+        }
+    }
+
+    fn lost(&mut self) -> bool {
+        self.chance = self.chance.wrapping_mul(1_103_515_245).wrapping_add(12345);
+        self.loss > 0 && (self.chance >> 8).is_multiple_of(self.loss)
+    }
+
+    fn drain(&mut self) {
+        loop {
+            let mut idle = true;
+            while let Some(output) = self.bridge.poll_output() {
+                idle = false;
+                match output {
+                    controlling::Output::Transmit { at, ecpdu, .. } => {
+                        let to = (0..self.extenders.len()).find(|index| self.at(*index) == Some(at));
+                        if let Some(to) = to {
+                            self.wire.push_back((Some(to), to, ecpdu));
+                        }
+                    }
+                    controlling::Output::Session(..) => {}
+                    controlling::Output::Create { pcid, .. } => {
+                        let room = self.made.len() < self.room;
+                        if room {
+                            self.made.insert(pcid, false);
+                        }
+                        let open =
+                            PortParameters { admin_up: true, blocked: false, ..PortParameters::new(pcid) };
+                        self.bridge.created(self.now, pcid, room.then_some(open));
+                    }
+                    controlling::Output::Link(pcid, up) => drop(self.made.insert(pcid, up)),
+                    controlling::Output::Gone(pcid) => drop(self.made.remove(&pcid).expect("it was made")),
+                    controlling::Output::Flood(vlan, Some(channel)) => {
+                        drop(self.floods.insert(vlan, channel))
+                    }
+                    controlling::Output::Flood(vlan, None) => {
+                        drop(self.floods.remove(&vlan).expect("it was told"))
+                    }
+                }
+            }
+            for index in 0..self.extenders.len() {
+                while let Some(output) = self.extenders[index].engine.poll_output() {
+                    idle = false;
+                    let pe = &mut self.extenders[index];
+                    match output {
+                        extender::Output::Transmit { ecpdu, .. } => self.wire.push_back((None, index, ecpdu)),
+                        extender::Output::Upstream(port) => pe.upstream = port,
+                        extender::Output::Session(_) => {}
+                        extender::Output::Port(local, Some(with)) => drop(pe.ports.insert(local, with)),
+                        extender::Output::Port(local, None) => {
+                            drop(pe.ports.remove(&local).expect("it had one"))
+                        }
+                        extender::Output::Channel(ecid, members) if members.is_empty() => {
+                            drop(pe.channels.remove(&ecid));
+                        }
+                        extender::Output::Channel(ecid, members) => drop(pe.channels.insert(ecid, members)),
+                    }
+                }
+            }
+            self.discover();
+            if let Some((to, peer, ecpdu)) = self.wire.pop_front() {
+                idle = false;
+                if !self.lost() {
+                    match to {
+                        Some(to) => self.extenders[to].engine.handle_ecpdu(self.now, UP, BRIDGE, &ecpdu),
+                        None => {
+                            if let Some(at) = self.at(peer) {
+                                self.bridge.handle_ecpdu(self.now, at, mac(peer), &ecpdu);
+                            }
+                        }
+                    }
+                }
+            }
+            if idle {
+                return;
+            }
+        }
+    }
+
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        self.drain();
+        loop {
+            let next = self.extenders.iter().filter_map(|pe| pe.engine.poll_timeout());
+            let next = next.chain(self.bridge.poll_timeout()).min();
+            let Some(next) = next.filter(|next| *next <= end) else { break };
+            self.now = self.now.max(next);
+            self.bridge.handle_timeout(self.now);
+            for pe in &mut self.extenders {
+                pe.engine.handle_timeout(self.now);
+            }
+            self.drain();
+        }
+        self.now = end;
+    }
+
+    fn port(&mut self, index: usize, local: Local, info: Option<PortInfo>) {
+        self.extenders[index].engine.set_port(self.now, local, info);
+        self.drain();
+    }
+
+    fn ports(&mut self, index: usize, locals: impl IntoIterator<Item = Local>) {
+        for local in locals {
+            self.port(index, local, Some(PortInfo { cascade: local == CASCADE, up: true }));
+        }
+    }
+
+    fn flood(&mut self, vlan: u16, members: impl IntoIterator<Item = Pcid>) {
+        self.bridge.set_flood(self.now, vid(vlan), members.into_iter().collect());
+        self.drain();
+    }
+
+    /// The identifier of a port, as its port extender has it.
+    fn pcid(&self, index: usize, local: Local) -> Pcid {
+        self.extenders[index].ports[&local].pcid
+    }
+
+    /// Both ends say the same of everything.
+    fn agree(&self) {
+        let mut all = BTreeSet::new();
+        for (index, pe) in self.extenders.iter().enumerate() {
+            let Some(at) = self.at(index) else { continue };
+            let theirs: BTreeMap<Local, Pcid> =
+                pe.engine.ports().filter_map(|port| Some((port.local, port.pcid?))).collect();
+            let ours: BTreeMap<Local, Pcid> = self
+                .bridge
+                .ports()
+                .filter(|port| port.behind == at)
+                .map(|port| (port.local, port.pcid))
+                .collect();
+            assert_eq!(theirs, ours, "ports of {index}");
+            assert!(theirs.values().all(|pcid| all.insert(*pcid)), "an identifier is given twice");
+            let theirs: Vec<_> = pe.engine.channels().map(|(ecid, has)| (ecid, has.clone())).collect();
+            let ours: Vec<_> = self.bridge.channels(at).map(|(ecid, has)| (ecid, has.clone())).collect();
+            assert_eq!(theirs, ours, "channels of {index}");
+            assert!(pe.ports.values().all(PortParameters::is_open));
+        }
+        assert_eq!(self.made.keys().copied().collect::<BTreeSet<_>>(), all);
+    }
+}
+
+const SOON: Duration = Duration::from_secs(2);
+
+#[test]
+fn two_tiers_and_a_flood() {
+    let mut net = Net::new(&[None, Some(0)], 0);
+    net.ports(0, [1, 2, CASCADE]);
+    net.ports(1, [1, 2]);
+    net.run(SOON);
+    net.agree();
+    assert_eq!(net.made.len(), 5);
+    assert!(net.made.values().all(|up| *up));
+    let members: Vec<Pcid> = [(0, 1), (0, 2), (1, 1), (1, 2)].map(|(pe, local)| net.pcid(pe, local)).to_vec();
+    net.flood(100, members.clone());
+    net.run(SOON);
+    net.agree();
+    let (ecid, told) = net.floods[&vid(100)].clone();
+    assert!(ecid.is_group() && BTreeSet::from_iter(told) == BTreeSet::from_iter(members.clone()));
+    assert_eq!(net.extenders[0].channels[&ecid], [1, 2, CASCADE], "the nested ones by the cascade port");
+    assert_eq!(net.extenders[1].channels[&ecid], [1, 2]);
+    for member in &members[2..] {
+        assert_eq!(net.extenders[0].channels[&ECid::from(*member)], [CASCADE]);
+    }
+    // Two members: the bridge sends to each.
+    net.flood(100, members[..2].iter().copied());
+    net.run(SOON);
+    net.agree();
+    assert!(net.floods.is_empty() && !net.extenders[0].channels.contains_key(&ecid));
+}
+
+#[test]
+fn a_port_goes_and_comes() {
+    let mut net = Net::new(&[None, Some(0)], 0);
+    net.ports(0, [1, CASCADE]);
+    net.ports(1, [1, 2]);
+    net.run(SOON);
+    let before = net.pcid(0, 1);
+    net.port(0, 1, Some(PortInfo { cascade: false, up: false }));
+    net.run(SOON);
+    assert!(!net.made[&before]);
+    net.port(0, 1, None);
+    net.run(SOON);
+    net.agree();
+    assert!(!net.made.contains_key(&before));
+    // The way to the second port extender goes, and with it that one's ports.
+    net.port(0, CASCADE, None);
+    net.run(SOON);
+    net.agree();
+    assert!(net.made.is_empty(), "{:?}", net.made);
+    net.ports(0, [1, CASCADE]);
+    net.run(Duration::from_secs(60));
+    net.agree();
+    assert_eq!(net.made.len(), 4);
+}
+
+#[test]
+fn held_ports_get_back_what_they_had() {
+    let mut net = Net::new(&[None, Some(0)], 30);
+    net.ports(0, [3, 1, CASCADE]);
+    net.ports(1, [1]);
+    net.run(SOON);
+    let had: Vec<_> = net.extenders.iter().map(|pe| (pe.ports.clone(), pe.channels.clone())).collect();
+    // The bridge restarts.
+    let book = Arc::new(CodeBook::p0());
+    net.bridge = Controlling::new(book, controlling::Settings { ecp: settings(0).ecp, tiers: 4 }, 0x4711);
+    net.made.clear();
+    for pe in &mut net.extenders {
+        pe.life += 1;
+        pe.engine.set_offer(net.now, UP, None);
+    }
+    let held: Vec<_> = net.extenders.iter().map(|pe| (pe.ports.clone(), pe.channels.clone())).collect();
+    assert_eq!(held, had);
+    net.run(SOON);
+    net.agree();
+    let again: Vec<_> = net.extenders.iter().map(|pe| (pe.ports.clone(), pe.channels.clone())).collect();
+    assert_eq!(again, had);
+    // Held, but not for ever.
+    net.extenders[1].engine.set_offer(net.now, UP, None);
+    net.extenders[1].engine.handle_timeout(net.now + Duration::from_secs(30));
+    assert!(net.extenders[1].engine.ports().all(|port| port.pcid.is_none()));
+}
+
+#[test]
+fn more_than_there_is_room_for() {
+    let mut net = Net::new(&[None], 0);
+    net.room = 10;
+    net.ports(0, 0..20);
+    net.run(SOON);
+    net.agree();
+    assert_eq!(net.made.len(), 10);
+    assert_eq!(net.extenders[0].engine.ports().filter(|port| port.refused).count(), 10);
+    assert_eq!(net.bridge.sessions().next().unwrap().1.stats().rx_request_errors, 10);
+}
+
+#[test]
+fn five_tiers_are_one_too_many() {
+    let mut net = Net::new(&[None, Some(0), Some(1), Some(2), Some(3)], 0);
+    for index in 0..5 {
+        net.ports(index, [1, CASCADE]);
+    }
+    net.run(Duration::from_secs(10));
+    net.agree();
+    assert_eq!(net.made.len(), 7, "the fourth has no cascade port");
+    assert!(net.at(4).is_none());
+}
+
+#[test]
+fn who_has_another_book_hears_nothing() {
+    let mut bridge = Controlling::new(
+        Arc::new(CodeBook::p0()),
+        controlling::Settings { ecp: ecp::Params::default(), tiers: 4 },
+        1,
+    );
+    let now = Instant::from_secs(1);
+    let marker = Marker { digest: 1, ..Marker::new(&CodeBook::p0(), true, 1, 0) };
+    for marker in [None, Some(marker)] {
+        bridge.set_peer(now, None, Some(Peer { address: mac(1), marker, chosen: true }));
+        bridge.handle_ecpdu(now, None, mac(1), &[0x10, 2, 0, 1, 2, 10]);
+        while let Some(output) = bridge.poll_output() {
+            let idle = SessionState::Idle { because: Why::NoBook };
+            assert_eq!(output, controlling::Output::Session(None, idle));
+        }
+        assert_eq!(bridge.poll_timeout(), None);
+    }
+    assert_eq!(bridge.sessions().next().unwrap().1.stats().rx_foreign, 2);
+}
+
+/// One end of a session that opens, then says `requests`; what it is answered.
+fn converse(requests: Vec<Pdu>) -> (Controlling, Vec<Pdu>) {
+    let book = CodeBook::p0();
+    let mut bridge = Controlling::new(
+        Arc::new(book.clone()),
+        controlling::Settings { ecp: ecp::Params::default(), tiers: 4 },
+        1,
+    );
+    let now = Instant::from_secs(1);
+    let peer = Peer { address: mac(1), marker: Some(Marker::new(&book, true, 1, 0)), chosen: true };
+    bridge.set_peer(now, None, Some(peer));
+    let (mut answers, mut sequence) = (Vec::new(), 100u16);
+    let mut say = |bridge: &mut Controlling, pdu: &Pdu| {
+        let mut ecpdu = Vec::new();
+        sequence += 1;
+        let (operation, subtype) = (ecp::Operation::Request, ecp::Subtype::PeCsp);
+        ecp::Header { operation, subtype, sequence: ecp::Seq(sequence) }.put(&mut ecpdu);
+        ecpdu.extend(pdu.to_bytes(&book));
+        bridge.handle_ecpdu(now, None, mac(1), &ecpdu);
+        let mut told = Vec::new();
+        while let Some(output) = bridge.poll_output() {
+            match output {
+                controlling::Output::Transmit { ecpdu, .. } => {
+                    let (header, payload) = ecp::Header::parse(&ecpdu).unwrap();
+                    if header.operation == ecp::Operation::Request {
+                        told.push(Pdu::parse(&book, payload).unwrap());
+                        let mut ack = Vec::new();
+                        ecp::Header { operation: ecp::Operation::Ack, ..header }.put(&mut ack);
+                        bridge.handle_ecpdu(now, None, mac(1), &ack);
+                    }
+                }
+                controlling::Output::Create { pcid, .. } => {
+                    bridge.created(now, pcid, Some(PortParameters::new(pcid)));
+                }
+                _ => {}
+            }
+        }
+        told
+    };
+    let open = Pdu { transaction: 1, ..Pdu::request(Message::Open, None, vec![]) };
+    let opened = Pdu { answer: Some(Completion::Success), ..open.clone() };
+    for pdu in [open, opened].iter().chain(&requests) {
+        answers.extend(say(&mut bridge, pdu).into_iter().filter(|told| told.answer.is_some()));
+    }
+    (bridge, answers.split_off(1))
+}
+
+#[test]
+fn what_is_not_granted_is_refused_and_counted() {
+    let item = |flag, id| Tlv::Ports(vec![PortItem { flag, id }]);
+    let ask = |message, ecid: u32, body| Pdu::request(message, ECid::new(ecid), body);
+    let cases = [
+        (ask(Message::Create, 0, vec![]), Completion::Malformed),
+        (ask(Message::Create, 0, vec![item(false, 1), item(false, 2)]), Completion::Malformed),
+        (ask(Message::Create, 0, vec![item(false, 7)]), Completion::Success),
+        (ask(Message::Create, 0, vec![item(false, 7)]), Completion::Success),
+        (ask(Message::Create, 0, vec![item(true, 7)]), Completion::Malformed),
+        (ask(Message::Delete, 9, vec![item(false, 7)]), Completion::UnknownPort),
+        (ask(Message::Delete, 0, vec![item(false, 7)]), Completion::Malformed),
+        (ask(Message::Register, 0x10_0005, vec![item(false, 1)]), Completion::Unsupported),
+        (ask(Message::SetParameters, 0, vec![]), Completion::Unsupported),
+        (ask(Message::Unknown(99), 0, vec![]), Completion::Unsupported),
+        (ask(Message::Delete, 1, vec![item(false, 7)]), Completion::Success),
+        (ask(Message::Delete, 1, vec![item(false, 7)]), Completion::UnknownPort),
+    ];
+    let requests = (2..).zip(&cases).map(|(transaction, (pdu, _))| Pdu { transaction, ..pdu.clone() });
+    let (bridge, answers) = converse(requests.collect());
+    let said: Vec<_> = answers.iter().map(|answer| answer.answer.unwrap()).collect();
+    assert_eq!(said, cases.iter().map(|(_, expected)| *expected).collect::<Vec<_>>());
+    assert_eq!(answers[2].ecid, answers[3].ecid, "asked again, the same is answered");
+    let (_, session) = bridge.sessions().next().unwrap();
+    assert_eq!(session.stats().rx_request_errors, 9);
+    assert_eq!(bridge.ports().count(), 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whatever ports do and however much is lost, in the end both sides agree.
+    #[test]
+    fn agreement(
+        shape in proptest::collection::vec(any::<u8>(), 0..5),
+        steps in proptest::collection::vec((any::<u8>(), 0u32..6, 0u8..4, 0u16..3000), 1..60),
+        loss in 0u32..40,
+        hold in 0u64..2,
+    ) {
+        let mut above = vec![None];
+        // One cascade port each: a chain.
+        above.extend(shape.iter().take(3).enumerate().map(|(index, _)| Some(index)));
+        let mut net = Net::new(&above, hold * 20);
+        net.loss = if loss < 8 { 0 } else { loss };
+        for index in 0..above.len() {
+            net.ports(index, [CASCADE]);
+        }
+        for (index, local, what, wait) in steps {
+            let index = usize::from(index) % above.len();
+            match what {
+                0 => net.port(index, local, None),
+                1 => {
+                    net.extenders[index].life += 1;
+                    let (now, pe) = (net.now, &mut net.extenders[index]);
+                    pe.engine.set_offer(now, UP, None);
+                    net.drain();
+                }
+                _ => net.port(index, local, Some(PortInfo { cascade: false, up: what == 2 })),
+            }
+            let members: Vec<Pcid> = net.made.keys().copied().collect();
+            net.flood(7, members);
+            net.run(Duration::from_millis(u64::from(wait)));
+        }
+        net.loss = 0;
+        net.run(Duration::from_secs(100));
+        let members: Vec<Pcid> = net.made.keys().copied().collect();
+        net.flood(7, members.clone());
+        net.run(Duration::from_secs(100));
+        net.agree();
+        prop_assert_eq!(net.floods.contains_key(&vid(7)), members.len() > 2);
+    }
+}
