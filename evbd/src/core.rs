@@ -14,7 +14,7 @@ use vdp::{Command, Hints, VsiId, bridge::BridgeConfig, station::StationConfig};
 use crate::{
     announce::local_info,
     channels::{self, ChannelEnd},
-    config::{BridgePortKind, Config, Dialect, RoleConfig},
+    config::{BridgePortKind, Config, Datapath, Dialect, RoleConfig, VsiConfig},
     dcb,
     dispatch::dispatch,
     edge::EdgeRelay,
@@ -442,7 +442,8 @@ impl Core {
             }
         }
         let command = if absent { Command::DeAssociate } else { Command::Associate };
-        let follows = |vm: &&Vm| vm.port == port && vm.config.automatic;
+        let ends = |config: &VsiConfig| absent && config.transient && config.has_interface();
+        let follows = |vm: &&Vm| vm.port == port && (vm.config.automatic || ends(&vm.config));
         if let Some(id) = self.vms.values().find(follows).map(|vm| vm.config.id) {
             self.command(now, &id, command);
         }
@@ -512,12 +513,16 @@ fn edge(
         (RoleConfig::Station(station), PortKind::Uplink) => {
             let mut evb = vdp::evb::Station::new(config.evb_station());
             let edge = station.edge(scid);
+            let open_vlan = config.carrier.datapath(&station.uplink) == Datapath::Kernel;
             evb.set_reflective_request(edge.mode.wants_reflection());
             let mut herald = Herald::default();
             herald.set_speaking(station.announce);
             Side::Station {
                 evb,
-                vdp: vdp::Station::new(StationConfig { max_vsis, ..StationConfig::default() }, proposal),
+                vdp: vdp::Station::new(
+                    StationConfig { max_vsis, open_vlan, ..StationConfig::default() },
+                    proposal,
+                ),
                 relay: Box::new(EdgeRelay::new(&edge, random.random())),
                 herald,
             }

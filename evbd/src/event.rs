@@ -255,6 +255,27 @@ pub enum Event {
         /// What the kernel said.
         error: String,
     },
+    /// A VSI is gone, and libvirt, which has a guest there, was told: it asks for it again.
+    LibvirtTold {
+        /// The VSI's name.
+        vsi: Option<String>,
+        /// The VSI.
+        id: vdp::VsiId,
+        /// Whether anybody was there to hear it.
+        told: bool,
+    },
+    /// libvirt's daemon fails whatever has to do with 802.1Qbg, without asking for anything, because of the number of its
+    /// netlink socket.
+    LibvirtDeaf {
+        /// Which daemon.
+        process: String,
+        /// Its process.
+        pid: u32,
+        /// The number.
+        port: u32,
+        /// What helps.
+        remedy: String,
+    },
     /// A VSI was left out of what was sent: draft 0.2, which this neighbour speaks, has no words for it. It names VSIs by
     /// UUIDs, managers by one octet, and frames by MAC address and VLAN without a priority.
     DraftCannotSay {
@@ -309,6 +330,8 @@ impl Event {
             Self::Reloaded { .. } => "reloaded",
             Self::ReloadRefused { .. } => "reload_refused",
             Self::PortFailed { .. } => "port_failed",
+            Self::LibvirtTold { .. } => "libvirt_told",
+            Self::LibvirtDeaf { .. } => "libvirt_deaf",
             Self::DraftCannotSay { .. } => "draft_cannot_say",
             Self::EcpFailed { .. } => "ecp_failed",
         }

@@ -21,6 +21,7 @@ mod herald;
 mod input;
 mod kernel;
 mod leave;
+pub mod libvirt;
 mod order;
 mod port;
 mod probe;

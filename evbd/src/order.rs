@@ -155,6 +155,7 @@ fn command_station(core: &mut Core, now: Instant, order: VsiOrder) -> Result<(Vs
     }
     let (config, given) = match order.vsi {
         Which::Given(config) => {
+            displace(core, now, &config);
             may_be_given(core, &config)?;
             (config, true)
         }
@@ -174,6 +175,20 @@ fn command_station(core: &mut Core, now: Instant, order: VsiOrder) -> Result<(Vs
     let hints = if order.command == Command::DeAssociate { Hints::default() } else { hints };
     core.vms.insert(id, Vm { config, port, uplink, given, hints });
     Ok((id, uplink.index()))
+}
+
+/// A transient VSI takes the place of others: their guest is gone, and nobody has said so.
+fn displace(core: &mut Core, now: Instant, config: &VsiConfig) {
+    let gone = |vm: &&Vm| vm.config.transient && vm.config.id != config.id && vm.config.excludes(config);
+    if !config.transient {
+        return;
+    }
+    let rivals: Vec<VsiId> = core.vms.values().filter(gone).map(|vm| vm.config.id).collect();
+    for id in rivals {
+        core.command(now, &id, Command::DeAssociate);
+        wiring::shut_vsi(core, now, &id);
+        forget(core, &id);
+    }
 }
 
 /// Knows a VSI that was given at run time before a restart.

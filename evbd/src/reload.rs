@@ -71,7 +71,7 @@ fn hold(old: &Table, next: &mut Table) {
         next.clone_from(old);
         return;
     }
-    for key in ["capture", "control", "relay", "state"] {
+    for key in ["capture", "control", "libvirt", "relay", "state"] {
         restore(old, next, key);
     }
     if uplink(old) != uplink(next) {

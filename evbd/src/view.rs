@@ -55,6 +55,8 @@ pub(crate) fn rows(
         Table::Managers => profiles::managers(core),
         Table::Drops => drops::drops(core, planes),
         Table::Rates => drops::moved(core, planes),
+        // The driver has it.
+        Table::Libvirt => Vec::new(),
         Table::Captures => planes.captures().map(row).collect(),
     }
 }

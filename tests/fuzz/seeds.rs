@@ -72,6 +72,19 @@ impl Seeds {
             "ets_recommendation" => self.infos(ieee::OUI, ieee::EtsRecommendation::SUBTYPE),
             "pfc" => self.infos(ieee::OUI, ieee::Pfc::SUBTYPE),
             "application_priority" => self.infos(ieee::OUI, ieee::ApplicationPriority::SUBTYPE),
+            "libvirt" => vec![
+                file::octets(
+                    "9c00000013000500ffee006b480b401900000000030000000000000000000000\
+                     0a0003006c7675703000000040001680\
+                     3c00018028000100ffffffff525400e6b0010000000000000000000000000000000000000000000000000000\
+                     10000200ffffffff000000000000000030001880\
+                     2c0001800c0003000b573412020000001400040009b11c538b5c4eeb8f00d84eaa0aaa4f0500060002000000",
+                ),
+                file::octets(
+                    "2800000012000500ffee006b480b401900000000030000000000000000000000\
+                     08001d0001000000",
+                ),
+            ],
             "manager_answer" => vec![
                 br#"{"profiles":[{"name":"web","type":1,"version":1,"vlans":[1,2],"max_macs":3,"policy":{"pcp":{"set":3},
                     "ingress":[{"action":"deny","protocol":"tcp","dst":"192.0.2.0/24","dst_port":"25-26"}],

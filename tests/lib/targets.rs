@@ -14,7 +14,7 @@ use std::fmt::{Debug, Display};
 use bytes::Bytes;
 use cdcp::CdcpTlv;
 use dcbx::{cee, ieee};
-use ether::{DownTag, FrameView, Framing, UpTag, frame};
+use ether::{DownTag, FrameView, Framing, Instant, UpTag, frame};
 use lldp::{Lldpdu, tlv};
 use vdp::{
     Command, FilterInfo,
@@ -59,6 +59,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("capture", capture),
     ("manager_answer", manager_answer),
     ("control_call", control_call),
+    ("libvirt", libvirt),
     ("lldp_agent", engines::lldp_agent),
     ("ecp_link", engines::ecp_link),
     ("vdp_station", engines::vdp_station),
@@ -198,6 +199,27 @@ fn manager_answer(octets: &[u8]) {
 /// What a client of the control socket says after its handshake: there is an answer or none, and the next one is heard.
 fn control_call(octets: &[u8]) {
     evbd::api::hear(octets).unwrap();
+}
+
+/// Each request is answered, by one message whose length is its own, and no answer is answered.
+fn libvirt(octets: &[u8]) {
+    let mut guests = evbd::libvirt::Guests::new(8);
+    guests.set_uplink(Some(3));
+    let wants = |octets: &[u8]| {
+        let whole = evbd::libvirt::wire::messages(octets).filter(|(header, _)| header.wants_answer()).count();
+        let first = evbd::libvirt::wire::header(octets).is_some_and(|header| header.wants_answer());
+        (whole, first)
+    };
+    let (whole, first) = wants(octets);
+    let answers = evbd::libvirt::respond(&mut guests, Instant::ZERO, octets);
+    let cut = evbd::libvirt::wire::messages(octets).next().is_none() && first;
+    assert_eq!(answers.len(), whole + usize::from(cut));
+    for answer in answers {
+        let length = answer.first_chunk().map(|octets| u32::from_ne_bytes(*octets));
+        assert_eq!(length, u32::try_from(answer.len()).ok());
+        assert!(evbd::libvirt::respond(&mut guests, Instant::ZERO, &answer).is_empty());
+    }
+    assert!(guests.outcome(3).unwrap().len() <= 8);
 }
 
 /// What a draft payload says in the words of the standard says the same when it is said back.

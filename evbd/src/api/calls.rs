@@ -137,6 +137,7 @@ fn daemon(message: &Message, method: &str) -> Result<Call, Error> {
         "Drops" => table(Table::Drops),
         "Rates" => table(Table::Rates),
         "Captures" => table(Table::Captures),
+        "Libvirt" => table(Table::Libvirt),
         "Why" => Ok(Call::Why { subject: arguments(message)?, port: None }),
         "Trace" => {
             let (port, frame) = arguments(message)?;

@@ -28,6 +28,7 @@ trait Daemon1 {
     fn why(&self, subject: &str) -> zbus::Result<Vec<Dict>>;
     fn trace(&self, port: &str, frame: &[u8]) -> zbus::Result<Dict>;
     fn captures(&self) -> zbus::Result<Vec<Dict>>;
+    fn libvirt(&self) -> zbus::Result<Vec<Dict>>;
     fn channels(&self) -> zbus::Result<Vec<Dict>>;
     fn events(&self, after: u64) -> zbus::Result<Vec<Dict>>;
     fn reload(&self) -> zbus::Result<Vec<Dict>>;
@@ -82,6 +83,7 @@ impl Client {
             Table::Rates => self.proxy.rates().await,
             Table::Channels => self.proxy.channels().await,
             Table::Captures => self.proxy.captures().await,
+            Table::Libvirt => self.proxy.libvirt().await,
         };
         let rows = rows.map_err(|error| plainly(error, &format!("cannot read {}", table.name())))?;
         Ok(rows.into_iter().map(from_dict).collect())

@@ -68,6 +68,8 @@ pub enum Table {
     Rates,
     /// Files that mirrored frames are written to.
     Captures,
+    /// What libvirt has asked for its guests, and what it was told.
+    Libvirt,
 }
 
 impl Table {
@@ -87,6 +89,7 @@ impl Table {
             Self::Drops => "drops",
             Self::Rates => "rates",
             Self::Captures => "captures",
+            Self::Libvirt => "libvirt",
         }
     }
 }

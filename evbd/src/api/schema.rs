@@ -113,6 +113,7 @@ pub(crate) const DAEMON: Interface = Interface {
         show("Drops", "The frames dropped last, a row each."),
         show("Rates", "What every port and every open VSI has moved, a row each; two of them make a rate."),
         show("Captures", "Captures of mirrored frames, a row each."),
+        show("Libvirt", "VSIs libvirt has asked for, a row each."),
         Method {
             name: "Why",
             takes: &[("subject", "s")],

@@ -24,6 +24,7 @@ pub(super) fn blocks(table: Table, rows: &[Value]) -> String {
         | Table::Drops
         | Table::Rates
         | Table::Channels
+        | Table::Libvirt
         | Table::Captures => plain(row),
     };
     rows.iter().map(block).collect::<Vec<_>>().join("\n")

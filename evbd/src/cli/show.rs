@@ -143,6 +143,14 @@ const fn columns(table: Table) -> Columns {
             ("BECAUSE", "because"),
             ("DEVICE", "device.state"),
         ],
+        Table::Libvirt => &[
+            ("VSI", "id"),
+            ("MAC", "mac"),
+            ("ASKED", "command"),
+            ("OUTCOME", "outcome"),
+            ("CODE", "code"),
+            ("EVENT PORT", "event_port"),
+        ],
         Table::Captures => &[
             ("CAPTURE", "capture"),
             ("FILE", "file"),
@@ -221,6 +229,7 @@ const fn nothing(table: Table) -> &'static str {
         Table::Rates => "ports",
         Table::Channels => "ports with S-channels",
         Table::Captures => "captures",
+        Table::Libvirt => "guests of libvirt",
     }
 }
 

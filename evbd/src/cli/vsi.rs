@@ -185,6 +185,7 @@ impl Given {
             filter: FilterInfo::new(self.filter).context("--filter")?,
             ips: self.ip,
             automatic: self.automatic,
+            transient: false,
             channel: self.channel,
         })
     }

@@ -1,6 +1,12 @@
 //! How frames are moved: threads and memory in `[relay]`, and `carrier` of a port, and files for mirrored frames.
 
-use std::{collections::BTreeMap, path::PathBuf, thread, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    path::PathBuf,
+    thread,
+    time::Duration,
+};
 
 use carrier::CaptureOptions;
 use hairpin::policy::CaptureId;
@@ -26,10 +32,26 @@ pub struct CarrierConfig {
     pub rings_mib: u32,
     /// What ports ask for, by interface; the others leave it open.
     choices: BTreeMap<String, Choice>,
+    /// Interfaces whose frames the kernel forwards.
+    kernel: BTreeSet<String>,
+    /// It forwards those of every port: of a station's uplink, and so of its VMs.
+    all_kernel: bool,
     /// Bits per second that ports may send, by interface; the others as many as they can.
     rates: BTreeMap<String, u64>,
     /// Where profiles may have frames of a VSI written.
     pub captures: BTreeMap<CaptureId, CaptureOptions>,
+}
+
+/// Who forwards the frames of a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Datapath {
+    /// evbd's own relay.
+    #[default]
+    Core,
+    /// The kernel: macvtap and macvlan on a station's uplink, a Linux bridge on a bridge's port. It is told what EVB and
+    /// VDP have come to.
+    Kernel,
 }
 
 /// Which carrier moves the frames of a port.
@@ -50,6 +72,13 @@ impl CarrierConfig {
     #[must_use]
     pub fn choice(&self, interface: &str) -> Choice {
         self.choices.get(interface).copied().unwrap_or_default()
+    }
+
+    /// Who forwards the frames of the port on `interface`; VMs of a station are as its uplink.
+    #[must_use]
+    pub fn datapath(&self, interface: &str) -> Datapath {
+        let kernel = self.all_kernel || self.kernel.contains(interface);
+        if kernel { Datapath::Kernel } else { Datapath::Core }
     }
 
     /// Bits per second that the port on `interface` may send, from destination address to payload; none: as many as it can.
@@ -112,8 +141,12 @@ pub(super) fn carrier(file: &schema::File) -> Result<CarrierConfig, Fault> {
     };
     let ports = file.ports.iter().map(Spanned::get_ref).map(|port| (port.interface.get_ref(), port.carrier));
     let vsis = file.vsis.iter().map(Spanned::get_ref).map(|vsi| (vsi.interface.get_ref(), vsi.carrier));
-    let mut rates = BTreeMap::new();
+    let (mut rates, mut kernel) = (BTreeMap::new(), BTreeSet::new());
     for port in file.ports.iter().map(Spanned::get_ref) {
+        if let Some(datapath) = port.datapath.as_ref().filter(|d| *d.get_ref() == Datapath::Kernel) {
+            kernel_only(port, datapath.span())?;
+            kernel.insert(port.interface.get_ref().clone());
+        }
         if let Some(rate) = port.rate.as_ref().filter(|rate| *rate.get_ref() != 0) {
             let rate = in_range(Some(rate.clone()), LEAST_RATE, MOST_RATE, MOST_RATE, "rate")?;
             rates.insert(port.interface.get_ref().clone(), rate);
@@ -129,9 +162,36 @@ pub(super) fn carrier(file: &schema::File) -> Result<CarrierConfig, Fault> {
         spin: Duration::from_micros(in_range(spin.clone(), 0, 1000, 50, "spin")?.into()),
         rings_mib: in_range(rings.clone(), 0, 65_536, 128, "rings")?,
         choices: choices.collect(),
+        all_kernel: *file.role.get_ref() == schema::Role::Station && !kernel.is_empty(),
+        kernel,
         rates,
         captures,
     })
+}
+
+/// Whether nothing else is asked of a port that the kernel forwards.
+fn kernel_only(port: &schema::Port, place: Range<usize>) -> Result<(), Fault> {
+    let others = [
+        ("carrier", port.carrier.is_some()),
+        ("rate", port.rate.is_some()),
+        ("channels", !port.channels.is_empty()),
+        ("svids", port.svids.is_some()),
+    ];
+    if *port.kind.get_ref() == schema::PortKind::Lan {
+        return fault(
+            place,
+            "nothing is negotiated on a LAN port",
+            "datapath = \"kernel\" on an uplink or station port",
+        );
+    }
+    match others.into_iter().find(|(_, given)| *given) {
+        Some((key, _)) => fault(
+            place,
+            format!("`{key}` is evbd's relay's to do, and the kernel forwards this port"),
+            format!("datapath = \"kernel\" without `{key}`"),
+        ),
+        None => Ok(()),
+    }
 }
 
 fn captures(written: &[Spanned<Capture>]) -> Result<BTreeMap<CaptureId, CaptureOptions>, Fault> {

@@ -13,8 +13,8 @@ use vdp::Timing;
 
 use super::{
     BridgeConfig, BridgePort, BridgePortKind, ChannelConfig, Config, EdgeConfig, Fallback, Fault, OnPeerLoss,
-    RoleConfig, StationConfig, StationMode, agents, carrier, control, dcb, relay, s_channels, schema, vsi,
-    vsidb,
+    RoleConfig, StationConfig, StationMode, agents, carrier, control, dcb, libvirt, relay, s_channels,
+    schema, vsi, vsidb,
 };
 
 /// Turns the file into a configuration.
@@ -71,6 +71,7 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
             RoleConfig::Bridge(bridge(&evb, role_span, file.ports)?)
         }
     };
+    let libvirt = libvirt::libvirt(file.libvirt, &role, &carrier)?;
     let vsidb = vsidb::vsidb(file.vsidb, file.profiles, file.managers)?;
     let manual = evb.manual.unwrap_or(false);
     let on_peer_loss = evb.on_peer_loss.unwrap_or(OnPeerLoss::Keep);
@@ -94,6 +95,7 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
         role,
         relay,
         carrier,
+        libvirt,
         vsidb,
     })
 }

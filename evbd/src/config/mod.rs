@@ -8,6 +8,7 @@ mod carrier;
 mod check;
 mod control;
 mod dcb;
+mod libvirt;
 mod relay;
 mod s_channels;
 mod schema;
@@ -30,9 +31,10 @@ use crate::{channels, vsidb::Profile};
 pub(crate) use self::check::interface_name;
 pub use self::{
     agents::AgentSettings,
-    carrier::{CarrierConfig, Choice},
+    carrier::{CarrierConfig, Choice, Datapath},
     control::{ControlConfig, Readers},
     dcb::{Apply, DcbxConfig},
+    libvirt::LibvirtConfig,
     relay::RelayConfig,
     s_channels::{ChannelConfig, PoolConfig},
     tlvs::Tlvs,
@@ -71,6 +73,8 @@ pub struct Config {
     pub relay: RelayConfig,
     /// How frames are moved.
     pub carrier: CarrierConfig,
+    /// What is done for libvirt.
+    pub libvirt: LibvirtConfig,
     /// Where the VSI type database comes from.
     pub vsidb: VsiDbConfig,
 }

@@ -13,9 +13,10 @@ use vdp::{
 use super::{
     Dialect, Fallback, OnPeerLoss, StationMode,
     agents::LldpKeys,
-    carrier::{Capture, Choice, Workers},
+    carrier::{Capture, Choice, Datapath, Workers},
     control::ControlKeys,
     dcb::DcbxKeys,
+    libvirt::LibvirtKeys,
     relay::StormKeys,
     s_channels::ChannelKeys,
     vsi::FilterKeys,
@@ -38,6 +39,8 @@ pub(super) struct File {
     pub(super) dcbx: DcbxKeys,
     #[serde(default)]
     pub(super) evb: Option<Spanned<Evb>>,
+    #[serde(default)]
+    pub(super) libvirt: LibvirtKeys,
     #[serde(default)]
     pub(super) relay: Relay,
     #[serde(default, rename = "port")]
@@ -118,6 +121,7 @@ pub(super) struct Port {
     #[serde(default)]
     pub(super) tagged: Vec<Spanned<Vid>>,
     pub(super) carrier: Option<Choice>,
+    pub(super) datapath: Option<Spanned<Datapath>>,
     pub(super) rate: Option<Spanned<u64>>,
     pub(super) takes_over: Option<Spanned<bool>>,
     #[serde(default)]

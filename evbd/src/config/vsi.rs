@@ -42,6 +42,10 @@ pub struct VsiConfig {
     /// go.
     #[serde(default)]
     pub automatic: bool,
+    /// It ends when its interface goes, and gives way to another of its interface or address: a hypervisor that has lost a
+    /// guest may not say so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub transient: bool,
     /// The S-channel it is behind, by name; none: the default one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<String>,
@@ -51,6 +55,12 @@ impl VsiConfig {
     /// The MAC addresses it names.
     pub fn macs(&self) -> impl Iterator<Item = MacAddr> + '_ {
         self.filter.entries().iter().filter_map(|entry| entry.mac)
+    }
+
+    /// Whether its interface has the name of one, and not of none that is known: the kernel has no colon in names.
+    #[must_use]
+    pub fn has_interface(&self) -> bool {
+        !self.interface.contains(':')
     }
 
     /// Whether the two cannot be VSIs of one station; so one and the same.
@@ -156,6 +166,7 @@ pub(super) fn vsis(
             filter,
             ips: vsi.ips,
             automatic: vsi.automatic.unwrap_or(true),
+            transient: false,
             channel: vsi.channel.map(Spanned::into_inner),
         });
     }

@@ -21,6 +21,10 @@ pub(crate) struct Carried {
 }
 
 impl Carried {
+    pub(super) fn by_kernel() -> Self {
+        Self { carrier: Name::Kernel, carrier_because: "datapath = \"kernel\"".to_owned() }
+    }
+
     pub(super) const fn by_xdp(&self) -> bool {
         matches!(self.carrier, Name::Xdp)
     }
@@ -31,6 +35,7 @@ impl Carried {
 enum Name {
     Packet,
     Xdp,
+    Kernel,
 }
 
 /// A port to be given to the worker.

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     channels,
-    config::{BridgePort, BridgePortKind, CarrierConfig, Config, RoleConfig},
+    config::{BridgePort, BridgePortKind, CarrierConfig, Config, Datapath, RoleConfig},
     core::max_ports,
     dcb::{DeviceReport, DeviceState},
     input::Link,
@@ -167,7 +167,8 @@ impl Dataplane {
         self.refused.clear();
         let mut refused = Vec::new();
         for (id, port) in wanted {
-            if before.choice(&port.name) != self.carrier.choice(&port.name) {
+            let asked = |carrier: &CarrierConfig| (carrier.choice(&port.name), carrier.datapath(&port.name));
+            if asked(&before) != asked(&self.carrier) {
                 // Served anew as soon as its link is heard of.
                 self.stop(id);
             }
@@ -214,6 +215,16 @@ impl Dataplane {
 
     /// Starts or stops moving frames of a port as its interface comes up, changes its master, or goes.
     pub(super) fn follow(&mut self, port: PortId, line: &Line<'_>, seen: &Seen) -> Followed {
+        if self.carrier.datapath(line.interface) == Datapath::Kernel {
+            self.stop(port);
+            let absent = seen.link == Link::Absent;
+            let fault = absent.then(|| format!("interface {} does not exist", line.interface));
+            match fault {
+                Some(fault) => drop(self.faults.insert(port, fault)),
+                None => drop(self.faults.remove(&port)),
+            }
+            return Followed::default();
+        }
         let barred = hearing::forwarded(line.interface, seen.master.as_ref());
         let was_barred = match barred {
             Some(_) => !self.barred.insert(port),
@@ -383,6 +394,10 @@ impl Dataplane {
 
     /// What serves a port.
     pub(crate) fn carried(&self, port: PortId) -> Option<Carried> {
+        let kernel = |port: &PortConfig| self.carrier.datapath(&port.name) == Datapath::Kernel;
+        if self.control.port(port).is_some_and(kernel) {
+            return Some(Carried::by_kernel());
+        }
         self.serving.get(&port).map(|serving| serving.carried.clone())
     }
 

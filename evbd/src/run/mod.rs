@@ -9,6 +9,7 @@ mod control;
 mod dataplane;
 mod devices;
 mod hearing;
+mod libvirt;
 mod limits;
 mod planes;
 mod ports;
@@ -37,12 +38,13 @@ pub(crate) use control::{ControlSockets, HearingRow};
 use dataplane::{Dataplane, Fault};
 use devices::Devices;
 pub(crate) use hearing::{Leak, Method, choose};
+pub(crate) use libvirt::Libvirt;
 pub(crate) use planes::Planes;
 use ports::is_interface;
 use profiles::{News, Profiles, Read};
 
 use crate::{
-    api::{About, Request, Server},
+    api::{About, Request, Server, Table},
     config::{self, File},
     core::Core,
     dcb::Target,
@@ -70,6 +72,10 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let server = Server::bind(&config.control)?;
     let clock = Clock::start();
+    let (heard_in, mut heard) = mpsc::channel(NEWS_QUEUE);
+    // First of all: it wants a number that any other socket of netlink would take.
+    let pid_file = config.libvirt.pid_file.as_deref();
+    let libvirt = pid_file.map(|file| Libvirt::start(file, clock, config.max_vsis, heard_in)).transpose()?;
     let (frames_in, mut frames) = mpsc::channel(FRAME_QUEUE);
     let (reports_in, mut reports) = mpsc::channel(REQUEST_QUEUE);
     let (requests_in, mut requests) = mpsc::channel(REQUEST_QUEUE);
@@ -98,6 +104,7 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
         sockets: ControlSockets::new(frames_in),
         profiles,
         devices: Devices::start(reports_in)?,
+        libvirt,
         links,
         watched: BTreeMap::new(),
         clock,
@@ -112,6 +119,7 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
     // Profiles first: what is resumed lives by them.
     daemon.drain();
     daemon.resume(found);
+    daemon.resume_guests();
     let mut sweep = time::interval(SWEEP);
     tracing::info!(control = %daemon.core.config().control.socket.display(), "running");
     loop {
@@ -149,14 +157,19 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
                     daemon.drain();
                 }
             },
+            Some(heard) = heard.recv() => daemon.hear_libvirt(heard),
             Some(request) = requests.recv() => daemon.answer(request),
             _ = sweep.tick() => daemon.sweep(),
         }
+        daemon.tell_libvirt();
         if daemon.end_stop() {
             // The answer gets out.
             time::sleep(FAREWELL).await;
             break;
         }
+    }
+    if let Some(libvirt) = &daemon.libvirt {
+        libvirt.stop();
     }
     tracing::info!("stopping; VSIs stay associated, until their keep-alive ends or evbd is back");
     Ok(())
@@ -186,6 +199,8 @@ struct Daemon {
     sockets: ControlSockets,
     profiles: Profiles,
     devices: Devices,
+    /// The service for libvirt, if it is served.
+    libvirt: Option<Libvirt>,
     links: LinkWatch,
     /// The ports whose interfaces are watched.
     watched: BTreeMap<PortId, String>,
@@ -231,7 +246,8 @@ impl Daemon {
 
     /// Until the core's next deadline; for ever if it has none.
     fn sleep(&self) -> impl Future<Output = ()> + use<> {
-        let due = self.core.poll_timeout().into_iter().chain(self.stop_due()).min();
+        let libvirt = self.libvirt.as_ref().and_then(Libvirt::poll_timeout);
+        let due = self.core.poll_timeout().into_iter().chain(self.stop_due()).chain(libvirt).min();
         let due = due.map(|at| self.clock.to_tokio(at));
         async move {
             match due {
@@ -333,6 +349,10 @@ impl Daemon {
     fn answer(&mut self, request: Request) {
         // A client that left meanwhile wants no answer.
         let _ = match request {
+            Request::Show { table: Table::Libvirt, reply } => {
+                let guests = self.libvirt.as_ref().map_or_else(Vec::new, Libvirt::rows);
+                reply.send(guests.into_iter().map(view::row).collect())
+            }
             Request::Show { table, reply } => {
                 reply.send(view::rows(table, &self.core, &self.planes, &self.sockets, self.clock.now()))
             }
@@ -367,6 +387,9 @@ impl Daemon {
         self.core.handle(self.clock.now(), Input::Reload { config: plan.text.clone() });
         self.drain();
         self.text = plan.text;
+        if let Some(libvirt) = &self.libvirt {
+            libvirt.set_limit(self.core.config().max_vsis);
+        }
         // Also those that stay: their agents may listen elsewhere.
         let interfaces = self.watched.values().filter(|name| is_interface(name));
         interfaces.for_each(|interface| self.links.want(interface, true));
@@ -402,6 +425,9 @@ impl Daemon {
 
     /// Numbers an event, logs it, remembers it and tells those who watch.
     fn publish(&mut self, event: &Event) {
+        if let Some(libvirt) = &mut self.libvirt {
+            libvirt.follow(event);
+        }
         self.number += 1;
         let mut row = view::row(event);
         if let Some(fields) = row.as_object_mut() {
@@ -418,6 +444,7 @@ impl Daemon {
             | Event::EvbNotPointToPoint { .. }
             | Event::EvbPeerLost { .. }
             | Event::ChannelMtu { .. }
+            | Event::LibvirtDeaf { .. }
             | Event::Relay { held: true, .. }
             | Event::Probe { state: Proof::Failed | Proof::Lost, .. } => {
                 tracing::warn!(event = event.name(), "{row}");

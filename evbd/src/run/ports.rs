@@ -11,6 +11,7 @@ use crate::{
     event::Event,
     input::{Input, Link},
     kernel::links::Seen,
+    port::PortKind,
 };
 
 impl Daemon {
@@ -26,6 +27,9 @@ impl Daemon {
         let followed = self.planes.follow(port, &Line { interface, svid: None, channels }, &seen);
         if let Some(error) = followed.fault {
             self.publish(&Event::PortFailed { port: interface.to_owned(), error });
+        }
+        if let Some(libvirt) = self.libvirt.as_mut().filter(|_| kind == PortKind::Uplink) {
+            libvirt.set_uplink(&seen.link);
         }
         let now = self.clock.now();
         self.seen.insert(port, seen.clone());

@@ -246,6 +246,7 @@ impl Daemon {
                 filter,
                 ips: Vec::new(),
                 automatic: how & 0x80 != 0,
+                transient: how & 0x40 != 0,
                 channel: None,
             })
         };

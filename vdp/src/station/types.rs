@@ -25,6 +25,8 @@ pub struct StationConfig {
     pub last_retry: Duration,
     /// How long it waits after a refusal the bridge calls permanent.
     pub hard_retry: Duration,
+    /// Whether a bridge may leave open the VLAN it was asked to choose: the frames go out as the VM sends them.
+    pub open_vlan: bool,
 }
 
 impl Default for StationConfig {
@@ -35,6 +37,7 @@ impl Default for StationConfig {
             first_retry: Duration::from_secs(1),
             last_retry: Duration::from_secs(30),
             hard_retry: Duration::from_secs(300),
+            open_vlan: false,
         }
     }
 }

@@ -13,6 +13,7 @@ use ether::Pcp;
 use rtnetlink::sys;
 
 use super::{Current, Device, UNSUPPORTED, Write};
+use crate::kernel::attributes::{attributes, find, nest, put, u16_at, u32_at};
 
 /// A device reached through the kernel.
 pub(crate) struct Socket<'a> {
@@ -155,42 +156,6 @@ fn read_answer(octets: &[u8], sequence: u32) -> io::Result<Option<&[u8]>> {
     Ok(Some(octets.get(HEADER + DCB_HEADER..end.min(octets.len())).unwrap_or_default()))
 }
 
-/// The attributes in `octets`, to the first that is cut short.
-fn attributes(mut octets: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    std::iter::from_fn(move || {
-        let length = usize::from(u16_at(octets, 0)?);
-        let kind = u16_at(octets, 2)? & KIND;
-        let value = octets.get(4..length)?;
-        octets = octets.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, value))
-    })
-}
-
-fn find(octets: &[u8], kind: u16) -> Option<&[u8]> {
-    attributes(octets).find(|(is, _)| *is == kind).map(|(_, value)| value)
-}
-
-fn put(message: &mut BytesMut, kind: u16, value: &[u8]) {
-    message.put_u16_ne(u16::try_from(value.len() + 4).unwrap_or(u16::MAX));
-    message.put_u16_ne(kind);
-    message.put_slice(value);
-    message.put_bytes(0, value.len().next_multiple_of(4) - value.len());
-}
-
-fn nest(message: &mut BytesMut, kind: u16, fill: impl FnOnce(&mut BytesMut)) {
-    let mut inner = BytesMut::new();
-    fill(&mut inner);
-    put(message, kind | NESTED, &inner);
-}
-
-fn u16_at(octets: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_ne_bytes(*octets.get(at..)?.first_chunk()?))
-}
-
-fn u32_at(octets: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(*octets.get(at..)?.first_chunk()?))
-}
-
 /// `struct ieee_ets`: willing, cap, cbs, then eight octets each of shares sent, shares received, algorithms, classes of
 /// priorities, and three times what is recommended.
 fn read_ets(octets: &[u8]) -> Option<EtsTable> {
@@ -249,9 +214,6 @@ const IEEE_ETS: u16 = 1;
 const IEEE_PFC: u16 = 2;
 const IEEE_APP_TABLE: u16 = 3;
 const IEEE_APP: u16 = 1;
-/// `NLA_F_NESTED`, and an attribute's kind without its flags.
-const NESTED: u16 = 0x8000;
-const KIND: u16 = 0x3fff;
 /// Offsets in `struct ieee_ets` and `struct ieee_pfc`.
 const ETS_SHARES: usize = 3;
 const ETS_ALGORITHMS: usize = 19;

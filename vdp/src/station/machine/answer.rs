@@ -42,7 +42,12 @@ impl Vsi {
         match returned {
             None => self.finish(now, Cause::Mismatch, command, shared),
             // The bridge holds an association that is of no use: it is told.
-            Some(filter) if sent.command == Command::Associate && !filter.is_resolved() => {
+            // DEVIATES [Q 41.5.3]: with `open_vlan` it is of use, to frames nobody here tags. lldpad chooses no VLAN.
+            Some(filter)
+                if sent.command == Command::Associate
+                    && !filter.is_resolved()
+                    && !shared.config.open_vlan =>
+            {
                 self.deassociate_with(now, &sent, Cause::NullVid, shared);
             }
             Some(filter) => self.confirm(now, asked, VsiRequest { filter, ..sent }, shared),
