@@ -29,6 +29,8 @@ mod flood;
 mod groups;
 mod l3;
 mod learn;
+#[cfg(all(test, loom))]
+mod models;
 mod police;
 mod reflect;
 mod row;

@@ -4,6 +4,7 @@
 
 mod channels;
 mod crowd;
+mod day;
 mod dcb;
 mod kills;
 mod migrate;
