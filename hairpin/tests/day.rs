@@ -1,6 +1,8 @@
 //! A day of traffic: VMs come and go, addresses come and age, listeners join and leave, storms blow. Whatever happens,
 //! every frame has one fate, tables stay within their bounds, and nothing the relay holds grows from hour to hour.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test from its first line to its last")]
+
 use std::{alloc::System, sync::Arc};
 
 use ether::{EtherType, Instant, MacAddr, Tag, Vid};

@@ -109,7 +109,25 @@ async fn channels(client: &Client, ends: &[&str]) -> Vec<Value> {
 
 #[tokio::test]
 async fn three_channels_on_one_wire() {
-    let mut place = Place::new("1508");
+    three_channels(Place::new("1508")).await;
+}
+
+/// Tags stand in the frame instead of beside it.
+#[tokio::test]
+async fn three_channels_without_offload_of_tags() {
+    let place = Place::new("1508");
+    let tags = ["tx-vlan-hw-insert", "tx-vlan-stag-hw-insert", "rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"];
+    for (end, interface) in [(&place.station, "s0"), (&place.bridge, "b0")] {
+        for feature in tags {
+            end.run("ethtool", &["-K", interface, feature, "off"]);
+        }
+        let left = end.run("ethtool", &["-k", interface]);
+        assert!(!left.lines().any(|line| line.contains("vlan") && line.ends_with(": on")), "{left}");
+    }
+    three_channels(place).await;
+}
+
+async fn three_channels(mut place: Place) {
     let mut tap = inside(&place.bridge, || PacketPort::open("b0", &Options::default()).unwrap());
     let (_, peer) = place.bridge.evbd(evbd_program!(), &bridge()).await;
     let (_, evbd) = place.station.evbd(evbd_program!(), &station(&["blue", "red", "guest"])).await;
