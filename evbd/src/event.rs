@@ -255,6 +255,13 @@ pub enum Event {
         /// What the kernel said.
         error: String,
     },
+    /// What the kernel was told about forwarding did not stand any more: somebody else has changed it. It does again.
+    KernelDrift {
+        /// Interface.
+        port: String,
+        /// What was different, a line each.
+        what: Vec<String>,
+    },
     /// A VSI is gone, and libvirt, which has a guest there, was told: it asks for it again.
     LibvirtTold {
         /// The VSI's name.
@@ -330,6 +337,7 @@ impl Event {
             Self::Reloaded { .. } => "reloaded",
             Self::ReloadRefused { .. } => "reload_refused",
             Self::PortFailed { .. } => "port_failed",
+            Self::KernelDrift { .. } => "kernel_drift",
             Self::LibvirtTold { .. } => "libvirt_told",
             Self::LibvirtDeaf { .. } => "libvirt_deaf",
             Self::DraftCannotSay { .. } => "draft_cannot_say",

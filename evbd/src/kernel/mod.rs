@@ -2,5 +2,6 @@
 
 pub(crate) mod attributes;
 pub(crate) mod dcbnl;
+pub(crate) mod forwarding;
 pub(crate) mod inspect;
 pub(crate) mod links;

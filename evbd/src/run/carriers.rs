@@ -21,8 +21,8 @@ pub(crate) struct Carried {
 }
 
 impl Carried {
-    pub(super) fn by_kernel() -> Self {
-        Self { carrier: Name::Kernel, carrier_because: "datapath = \"kernel\"".to_owned() }
+    pub(super) fn by_kernel(because: &str) -> Self {
+        Self { carrier: Name::Kernel, carrier_because: because.to_owned() }
     }
 
     pub(super) const fn by_xdp(&self) -> bool {

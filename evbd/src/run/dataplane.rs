@@ -47,6 +47,8 @@ pub(crate) struct Dataplane {
     refused: HashMap<PortId, Link>,
     /// Ports whose frames the kernel forwards, and not the relay.
     barred: HashSet<PortId>,
+    /// Those that are to be so, with what it does there.
+    kernel: HashMap<PortId, String>,
     /// The model has changed since it was published.
     edited: bool,
 }
@@ -143,6 +145,7 @@ impl Dataplane {
             faults: HashMap::new(),
             refused: HashMap::new(),
             barred: HashSet::new(),
+            kernel: HashMap::new(),
             edited: true,
         })
     }
@@ -209,6 +212,7 @@ impl Dataplane {
         self.faults.remove(&id);
         self.refused.remove(&id);
         self.barred.remove(&id);
+        self.kernel.remove(&id);
         self.classes.forget(id);
         self.control.remove_port(id);
     }
@@ -217,14 +221,18 @@ impl Dataplane {
     pub(super) fn follow(&mut self, port: PortId, line: &Line<'_>, seen: &Seen) -> Followed {
         if self.carrier.datapath(line.interface) == Datapath::Kernel {
             self.stop(port);
-            let absent = seen.link == Link::Absent;
-            let fault = absent.then(|| format!("interface {} does not exist", line.interface));
-            match fault {
-                Some(fault) => drop(self.faults.insert(port, fault)),
-                None => drop(self.faults.remove(&port)),
-            }
-            return Followed::default();
+            let bridge = self.control.port(port).is_some_and(|config| config.role == Role::Bridge);
+            let (because, fault) = hearing::kernels(line.interface, seen, bridge);
+            self.kernel.insert(port, because);
+            let old = match &fault {
+                Some(fault) => self.faults.insert(port, fault.clone()),
+                None => self.faults.remove(&port),
+            };
+            // The core tells of interfaces that are not there.
+            let fault = fault.filter(|fault| old.as_ref() != Some(fault) && seen.link != Link::Absent);
+            return Followed { fault, ..Followed::default() };
         }
+        self.kernel.remove(&port);
         let barred = hearing::forwarded(line.interface, seen.master.as_ref());
         let was_barred = match barred {
             Some(_) => !self.barred.insert(port),
@@ -394,11 +402,8 @@ impl Dataplane {
 
     /// What serves a port.
     pub(crate) fn carried(&self, port: PortId) -> Option<Carried> {
-        let kernel = |port: &PortConfig| self.carrier.datapath(&port.name) == Datapath::Kernel;
-        if self.control.port(port).is_some_and(kernel) {
-            return Some(Carried::by_kernel());
-        }
-        self.serving.get(&port).map(|serving| serving.carried.clone())
+        let kernel = self.kernel.get(&port).map(|because| Carried::by_kernel(because));
+        kernel.or_else(|| self.serving.get(&port).map(|serving| serving.carried.clone()))
     }
 
     /// Why a port is not served.

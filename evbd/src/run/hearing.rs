@@ -8,7 +8,10 @@
 use ether::Vid;
 use serde::Serialize;
 
-use crate::kernel::links::{Master, MasterKind};
+use crate::{
+    input::Link,
+    kernel::links::{Master, MasterKind, Seen},
+};
 
 /// How a port hears, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +97,33 @@ pub(crate) fn forwarded(interface: &str, master: Option<&Master>) -> Option<Stri
         "is a port of {kind} {name}: the kernel forwards its frames; control protocols run, the relay leaves it alone \
          until `ip link set {interface} nomaster`"
     ))
+}
+
+/// What the kernel does on a port that is left to it, and why it does not. Where VLANs of VSIs are not enforced, the
+/// former says so.
+pub(crate) fn kernels(interface: &str, seen: &Seen, bridge: bool) -> (String, Option<String>) {
+    let because = "datapath = \"kernel\"".to_owned();
+    if seen.link == Link::Absent {
+        return (because, Some(format!("interface {interface} does not exist")));
+    }
+    if !bridge {
+        return (because, None);
+    }
+    match &seen.master {
+        Some(Master { name, kind: MasterKind::Bridge { .. }, .. }) => {
+            let filter = format!("/sys/class/net/{name}/bridge/vlan_filtering");
+            let vlans = match std::fs::read_to_string(filter).as_deref().map(str::trim) {
+                Ok("1") => "its VLANs are the administrator's, not those of VSIs",
+                Ok(_) => "it has VLAN filtering switched off: VLANs of VSIs are not enforced",
+                Err(_) => "the kernel has no VLAN filtering: VLANs of VSIs are not enforced",
+            };
+            (format!("{because}: bridge {name}; {vlans}"), None)
+        }
+        _ => {
+            let remedy = format!("`ip link set {interface} master BRIDGE`");
+            (because, Some(format!("is no port of a Linux bridge, which is to forward its frames: {remedy}")))
+        }
+    }
 }
 
 /// Bits of `group_fwd_mask` for the groups LLDP and ECP use.

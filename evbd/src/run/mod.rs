@@ -9,6 +9,7 @@ mod control;
 mod dataplane;
 mod devices;
 mod hearing;
+mod kernel;
 mod libvirt;
 mod limits;
 mod planes;
@@ -38,6 +39,7 @@ pub(crate) use control::{ControlSockets, HearingRow};
 use dataplane::{Dataplane, Fault};
 use devices::Devices;
 pub(crate) use hearing::{Leak, Method, choose};
+use kernel::KernelPlane;
 pub(crate) use libvirt::Libvirt;
 pub(crate) use planes::Planes;
 use ports::is_interface;
@@ -78,6 +80,7 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
     let libvirt = pid_file.map(|file| Libvirt::start(file, clock, config.max_vsis, heard_in)).transpose()?;
     let (frames_in, mut frames) = mpsc::channel(FRAME_QUEUE);
     let (reports_in, mut reports) = mpsc::channel(REQUEST_QUEUE);
+    let (told_in, mut told) = mpsc::channel(REQUEST_QUEUE);
     let (requests_in, mut requests) = mpsc::channel(REQUEST_QUEUE);
     let (events, _) = broadcast::channel(EVENT_QUEUE);
     let (news_in, mut news) = mpsc::channel(NEWS_QUEUE);
@@ -104,6 +107,7 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
         sockets: ControlSockets::new(frames_in),
         profiles,
         devices: Devices::start(reports_in)?,
+        kernel: KernelPlane::start(told_in)?,
         libvirt,
         links,
         watched: BTreeMap::new(),
@@ -157,6 +161,7 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
                     daemon.drain();
                 }
             },
+            Some(report) = told.recv() => daemon.hear_kernel(report),
             Some(heard) = heard.recv() => daemon.hear_libvirt(heard),
             Some(request) = requests.recv() => daemon.answer(request),
             _ = sweep.tick() => daemon.sweep(),
@@ -199,6 +204,8 @@ struct Daemon {
     sockets: ControlSockets,
     profiles: Profiles,
     devices: Devices,
+    /// What the kernel forwards.
+    kernel: KernelPlane,
     /// The service for libvirt, if it is served.
     libvirt: Option<Libvirt>,
     links: LinkWatch,
@@ -227,6 +234,7 @@ impl Daemon {
 
     fn sweep(&mut self) {
         self.planes.sweep();
+        self.kernel.sweep();
         if let Some(event) = self.journal.mend(|| self.core.records()) {
             self.publish(&event);
         }
@@ -275,6 +283,10 @@ impl Daemon {
             };
             match effect {
                 Effect::Transmit { port, frame } => told.push(Tell::Peer(port, frame)),
+                // Answered when the kernel has done it.
+                Effect::SwitchReflective { port, on } if self.is_kernels(port) => {
+                    self.kernel.reflect(port, on)
+                }
                 Effect::SwitchReflective { port, on } => match self.planes.set_reflective(port, on) {
                     Ok(true) => applied.push_back((port, on)),
                     Ok(false) => {
@@ -283,12 +295,19 @@ impl Daemon {
                     Err(error) => refused(&error),
                 },
                 Effect::SwitchRelay { port, mode } => {
+                    if self.is_kernels(port) {
+                        self.kernel.set_mode(mode);
+                    }
                     self.planes.set_mode(port, mode).unwrap_or_else(|error| refused(&error));
                 }
                 Effect::OpenVsi { key, entry } => {
+                    self.open_in_kernel(key, &entry);
                     self.planes.open_vsi(key, entry).unwrap_or_else(|error| refused(&error));
                 }
-                Effect::CloseVsi { key } => self.planes.close_vsi(key),
+                Effect::CloseVsi { key } => {
+                    self.kernel.close(key);
+                    self.planes.close_vsi(key);
+                }
                 Effect::ApplyDcb { port, settings, target: Target::Core } => {
                     shaped.extend(self.planes.set_dcb(port, settings).map(|report| (port, report)));
                 }
@@ -308,7 +327,10 @@ impl Daemon {
                     self.follow_ports();
                 }
                 Effect::FollowPort(port) => {
-                    self.tell(&mut told);
+                    // One that is gone takes leave.
+                    if self.watched.contains_key(&port) {
+                        self.tell(&mut told);
+                    }
                     self.follow_port(port);
                 }
                 Effect::Remember(record) => self.journal.remember(&record),
@@ -327,6 +349,7 @@ impl Daemon {
     /// Has what was edited take effect and what is to be kept on disk, and then tells of it.
     fn tell(&mut self, waiting: &mut Vec<Tell>) {
         self.planes.commit();
+        self.kernel.commit();
         self.save();
         for tell in waiting.drain(..) {
             match tell {
@@ -445,6 +468,7 @@ impl Daemon {
             | Event::EvbPeerLost { .. }
             | Event::ChannelMtu { .. }
             | Event::LibvirtDeaf { .. }
+            | Event::KernelDrift { .. }
             | Event::Relay { held: true, .. }
             | Event::Probe { state: Proof::Failed | Proof::Lost, .. } => {
                 tracing::warn!(event = event.name(), "{row}");

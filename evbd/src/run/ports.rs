@@ -23,6 +23,11 @@ impl Daemon {
             let groups = self.groups(interface);
             self.sockets.follow(port, kind, interface, None, groups, &seen);
         }
+        if kind == PortKind::Station && self.is_kernels(port) {
+            let guard = self.core.config().bridge().is_some_and(|bridge| bridge.guard);
+            self.kernel.follow(port, &seen, guard);
+            self.kernel.commit();
+        }
         let channels = self.core.channel_svids(port);
         let followed = self.planes.follow(port, &Line { interface, svid: None, channels }, &seen);
         if let Some(error) = followed.fault {

@@ -52,6 +52,7 @@ impl Daemon {
         let Some(Stop { reply, deassociate, vsis, .. }) = self.stop.take() else { return false };
         if deassociate {
             self.input(Input::Goodbye);
+            self.kernel.undo();
         }
         let row = |vsi: &(String, vdp::VsiId)| json!({ "port": vsi.0, "id": vsi.1, "deassociated": !left.contains(vsi) });
         // A client that left meanwhile wants no answer.
