@@ -27,12 +27,15 @@ pub(crate) fn local_info(
     settings: &AgentSettings,
 ) -> LocalInfo {
     let tlvs = &settings.tlvs;
-    let bridge = config.bridge().is_some();
+    let bridge = config.station().is_none();
     let capability = if bridge { CapabilitySet::BRIDGE } else { CapabilitySet::STATION_ONLY };
     let kind = match port.kind {
         PortKind::Uplink => "EVB station uplink",
         PortKind::Station => "EVB station-facing bridge port",
         PortKind::Lan | PortKind::Vm => "LAN port",
+        PortKind::Cascade => "cascade port",
+        PortKind::Upstream => "upstream port of a port extender",
+        PortKind::Extended | PortKind::Transit => "port of a port extender",
     };
     LocalInfo {
         chassis: ChassisId::mac(chassis),

@@ -85,7 +85,7 @@ fn wanted(config: &Config, name: &str) -> Option<Wanted> {
             let scids = station.channels.iter().map(|channel| channel.scid).collect();
             Some(Wanted::Station(station.max_channels, scids))
         }
-        RoleConfig::Station(_) => None,
+        RoleConfig::Station(_) | RoleConfig::Extender(_) => None,
         RoleConfig::Bridge(bridge) => {
             bridge.ports.iter().find(|port| port.interface == name)?.svids.map(Wanted::Bridge)
         }

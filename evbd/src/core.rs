@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use ether::{Instant, Vid};
+use ether::{Instant, Pcid, Vid};
 use hairpin::{EdgeMode, PortId, SvlanComponent, VsiKey};
 use lldp::Agent;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -14,12 +14,13 @@ use vdp::{Command, Hints, VsiId, bridge::BridgeConfig, station::StationConfig};
 use crate::{
     announce::local_info,
     channels::{self, ChannelEnd},
-    config::{BridgePortKind, Config, Datapath, Dialect, RoleConfig, VsiConfig},
+    config::{BridgePortKind, Config, Datapath, Dialect, ExtenderPortKind, RoleConfig, VsiConfig},
     dcb,
     dispatch::dispatch,
     edge::EdgeRelay,
     effect::Effect,
     event::Event,
+    extension::{self, ExtendedEnd},
     herald::Herald,
     input::{Input, Link},
     leave,
@@ -75,6 +76,7 @@ impl Core {
         };
         core.take_profiles(now);
         core.know_vms();
+        extension::provision(&mut core, None);
         for index in 0..core.ports.len() {
             channels::equip(&mut core, now, index);
             wiring::settle(&mut core, now, index);
@@ -95,8 +97,8 @@ impl Core {
             }
             Input::Manager { manager, heard } => self.heard_of_manager(now, manager, heard),
             Input::Vsi { order } => order::carry_out(self, now, order),
-            // The link of an S-channel follows from that of its interface.
-            Input::Link { port, .. } if self.end(port).is_some() => {}
+            // The link of an S-channel follows from that of its interface, that of an extended port from its cascade port's.
+            Input::Link { port, .. } if self.end(port).is_some() || self.extended(port).is_some() => {}
             Input::Link { port, link } => self.handle_link(now, port, link),
             Input::Frame { port, frame } => {
                 if let Some(port) = self.ports.get_mut(port.index()) {
@@ -174,6 +176,17 @@ impl Core {
     #[must_use]
     pub fn uap(&self, port: PortId) -> Option<PortId> {
         self.end(port).map(|end| end.uap)
+    }
+
+    /// Where an extended port of a bridge is.
+    pub(crate) fn extended(&self, port: PortId) -> Option<ExtendedEnd> {
+        self.ports.get(port.index())?.extended
+    }
+
+    /// The extended ports behind `cascade`, each with its link.
+    pub(crate) fn extended_behind(&self, cascade: PortId) -> impl Iterator<Item = (PortId, Pcid, &Link)> {
+        let end = move |port: &Port| port.extended.filter(|end| end.cascade == cascade);
+        self.ports.iter().filter_map(move |port| Some((port.id, end(port)?.pcid, &port.link)))
     }
 
     /// The S-channel a port of a station is behind, unless that is the default one.
@@ -425,6 +438,8 @@ impl Core {
             self.follow_vm(now, id, is, absent);
         }
         self.settle(now, id);
+        extension::check_mtu(self, id.index());
+        extension::follow_link(self, now, id.index());
         let ends = channels::ends(self, id.index());
         if !ends.is_empty() {
             ends.into_iter().for_each(|end| channels::follow_link(self, now, end));
@@ -470,17 +485,26 @@ pub(crate) fn port_list(config: &Config) -> Vec<(String, PortKind)> {
             let uplinks = std::iter::once(station.uplink.clone()).chain(channels);
             uplinks.map(|name| (name, PortKind::Uplink)).chain(vms).collect()
         }
-        RoleConfig::Bridge(bridge) => bridge
-            .ports
-            .iter()
-            .map(|port| {
+        RoleConfig::Bridge(bridge) => {
+            let interfaces = bridge.ports.iter().map(|port| {
                 let kind = match port.kind {
+                    _ if port.cascade.is_some() => PortKind::Cascade,
                     BridgePortKind::Station => PortKind::Station,
                     BridgePortKind::Lan { .. } => PortKind::Lan,
                 };
                 (port.interface.clone(), kind)
-            })
-            .collect(),
+            });
+            // Behind the cascade ports they are behind.
+            interfaces.chain(extension::ports(config)).collect()
+        }
+        RoleConfig::Extender(extender) => {
+            let kind = |kind| match kind {
+                ExtenderPortKind::Upstream => PortKind::Upstream,
+                ExtenderPortKind::Extended => PortKind::Extended,
+                ExtenderPortKind::Cascade => PortKind::Transit,
+            };
+            extender.ports.iter().map(|port| (port.interface.clone(), kind(port.kind))).collect()
+        }
     }
 }
 
@@ -498,7 +522,8 @@ fn new_port(
     let uap = ports.iter().find(|port| port.interface == interface).map(|port| port.id);
     let channel = uap.zip(scid).map(|(uap, scid)| ChannelEnd { uap, scid, svid: None });
     let edge = edge(config, kind, scid, random, now);
-    Port::new(id, name, kind, edge, channel)
+    let extended = extension::end(ports, &name);
+    Port { extended, ..Port::new(id, name, kind, edge, channel) }
 }
 
 fn edge(

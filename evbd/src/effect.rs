@@ -1,6 +1,9 @@
 //! Everything the core wants done. The driver carries effects out in the order they come.
 
-use hairpin::{EdgeMode, PortId, VsiEntry, VsiKey};
+use std::collections::BTreeSet;
+
+use ether::{ECid, Vid};
+use hairpin::{EdgeMode, Parameters, PortId, VsiEntry, VsiKey};
 use vdp::ManagerId;
 
 use crate::{
@@ -51,6 +54,35 @@ pub enum Effect {
     FollowPort(PortId),
     /// The S-channels behind this port are others, or have other SVIDs: [`crate::Core::component`] says which.
     FollowChannels(PortId),
+    /// The extended ports behind this cascade port have other links than before.
+    FollowExtended(PortId),
+    /// Have floods of a VLAN to these extended ports leave the cascade port as one by this E-channel; `None`: one by one.
+    Flood {
+        /// Which cascade port.
+        cascade: PortId,
+        /// Which VLAN.
+        vlan: Vid,
+        /// The channel and its members.
+        channel: Option<(ECid, BTreeSet<PortId>)>,
+    },
+    /// Have a port of this port extender be the end of an E-channel; `None`: of none, and nothing passes.
+    Extend {
+        /// Which port.
+        port: PortId,
+        /// The channel, and what becomes of priorities.
+        parameters: Option<Box<Parameters>>,
+        /// VLANs that leave untagged.
+        untagged: BTreeSet<Vid>,
+    },
+    /// Have an E-channel lead to these ports of this port extender; none: nowhere.
+    Channel {
+        /// Which.
+        ecid: ECid,
+        /// Where to.
+        members: BTreeSet<PortId>,
+    },
+    /// Have this port lead to the controlling bridge, or none.
+    Upstream(Option<PortId>),
     /// Keep this in the place of what is kept under its key, before anything that follows is sent: it must survive a
     /// restart and come back in [`crate::Input::Resume`].
     Remember(Record),

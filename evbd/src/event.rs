@@ -95,6 +95,17 @@ pub enum Event {
         /// What the station calls it.
         scid: cdcp::Scid,
     },
+    /// Frames as long as those of the ports at the edge do not fit with the tags of their E-channels.
+    ExtensionMtu {
+        /// The cascade or upstream port.
+        port: String,
+        /// Its MTU.
+        mtu: u32,
+        /// What it would have to be.
+        needed: u32,
+        /// How to make it that.
+        remedy: String,
+    },
     /// Frames as long as those of the relay's other side do not fit with their tags.
     ChannelMtu {
         /// The end of the S-channel.
@@ -316,6 +327,7 @@ impl Event {
             Self::Cdcp { .. } => "cdcp",
             Self::ChannelUp { .. } => "channel_up",
             Self::ChannelDown { .. } => "channel_down",
+            Self::ExtensionMtu { .. } => "extension_mtu",
             Self::ChannelMtu { .. } => "channel_mtu",
             Self::Probe { .. } => "probe",
             Self::Relay { .. } => "relay",

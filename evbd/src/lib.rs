@@ -17,6 +17,7 @@ mod dispatch;
 mod edge;
 mod effect;
 mod event;
+mod extension;
 mod herald;
 mod input;
 mod kernel;

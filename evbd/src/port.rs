@@ -9,6 +9,7 @@ use crate::{
     channels::{ChannelEnd, Uap},
     dcb::Dcb,
     edge::EdgeRelay,
+    extension::ExtendedEnd,
     herald::Herald,
     input::Link,
     state::{self, Agreed},
@@ -26,13 +27,21 @@ pub enum PortKind {
     Station,
     /// A bridge's port towards a LAN.
     Lan,
+    /// A bridge's port towards a port extender, whose ports are ports of the bridge.
+    Cascade,
+    /// A port extender's port towards its bridge.
+    Upstream,
+    /// A port extender's port towards stations: its bridge speaks there.
+    Extended,
+    /// A port extender's port towards another one: its bridge speaks there.
+    Transit,
 }
 
 impl PortKind {
     /// Whether control frames are sent and received there.
     #[must_use]
     pub const fn speaks(self) -> bool {
-        !matches!(self, Self::Vm)
+        !matches!(self, Self::Vm | Self::Extended | Self::Transit)
     }
 }
 
@@ -51,6 +60,8 @@ pub(crate) struct Port {
     pub(crate) edge: Option<Edge>,
     /// The S-channel it is the end of, unless it is an interface itself.
     pub(crate) channel: Option<ChannelEnd>,
+    /// The cascade port and E-channel of an extended port, which is no interface of ours.
+    pub(crate) extended: Option<ExtendedEnd>,
     /// CDCP, if there may be S-channels.
     pub(crate) uap: Option<Box<Uap>>,
     /// DCBX, once the interface was seen, if it is on.
@@ -130,6 +141,7 @@ impl Port {
             destinations: Vec::new(),
             edge,
             channel,
+            extended: None,
             uap: None,
             dcb: None,
             ignored: Ignored::default(),

@@ -188,6 +188,17 @@ pub(crate) fn effect_row(effect: &Effect) -> Value {
             json!({ "effect": "apply_dcb", "port": port, "settings": settings, "target": target })
         }
         Effect::FollowChannels(port) => json!({ "effect": "follow_channels", "port": port }),
+        Effect::FollowExtended(port) => json!({ "effect": "follow_extended", "port": port }),
+        Effect::Flood { cascade, vlan, channel } => {
+            json!({ "effect": "flood", "cascade": cascade, "vlan": vlan, "channel": channel })
+        }
+        Effect::Extend { port, parameters, untagged } => {
+            json!({ "effect": "extend", "port": port, "parameters": parameters, "untagged": untagged })
+        }
+        Effect::Channel { ecid, members } => {
+            json!({ "effect": "channel", "ecid": ecid, "members": members })
+        }
+        Effect::Upstream(port) => json!({ "effect": "upstream", "port": port }),
         Effect::FollowPorts => json!({ "effect": "follow_ports" }),
         Effect::FollowPort(port) => json!({ "effect": "follow_port", "port": port }),
         Effect::Remember(record) => json!({ "effect": "remember", "record": record }),

@@ -510,6 +510,11 @@ impl Wire {
                 Effect::FollowPorts
                 | Effect::FollowPort(_)
                 | Effect::FollowChannels(_)
+                | Effect::FollowExtended(_)
+                | Effect::Flood { .. }
+                | Effect::Extend { .. }
+                | Effect::Channel { .. }
+                | Effect::Upstream(_)
                 | Effect::FollowProfiles => {}
                 Effect::AskManager(_) => m.asked += 1,
                 Effect::ApplyDcb { port, settings, target: Target::Core } => {

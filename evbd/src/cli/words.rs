@@ -30,7 +30,7 @@ pub(super) fn words(event: &Value) -> String {
         "cdcp" => format!("S-channels: {}", is("words")),
         "channel_up" => format!("S-channel {}{} is there with SVID {}", is("scid"), named(event), is("svid")),
         "channel_down" => format!("S-channel {}{} is gone", is("scid"), named(event)),
-        "channel_mtu" => {
+        "channel_mtu" | "extension_mtu" => {
             format!("MTU {} leaves no room for tags, {} does: {}", is("mtu"), is("needed"), is("remedy"))
         }
         "relay" => {

@@ -142,7 +142,7 @@ fn admin(port: &schema::Port, scope: Scope) -> AdminStatus {
         (Scope::NearestBridge, _)
         | (Scope::NearestCustomer, schema::PortKind::Uplink | schema::PortKind::Station) => AdminStatus::RxTx,
         (Scope::NearestNonTpmr, _) if channels => AdminStatus::RxTx,
-        (Scope::NearestCustomer, schema::PortKind::Lan) | (Scope::NearestNonTpmr, _) => AdminStatus::Disabled,
+        (Scope::NearestCustomer | Scope::NearestNonTpmr, _) => AdminStatus::Disabled,
     }
 }
 

@@ -13,8 +13,8 @@ use vdp::Timing;
 
 use super::{
     BridgeConfig, BridgePort, BridgePortKind, ChannelConfig, Config, EdgeConfig, Fallback, Fault, OnPeerLoss,
-    RoleConfig, StationConfig, StationMode, agents, carrier, control, dcb, libvirt, relay, s_channels,
-    schema, vsi, vsidb,
+    RoleConfig, StationConfig, StationMode, agents, carrier, control, dcb, extension, libvirt, relay,
+    s_channels, schema, vsi, vsidb,
 };
 
 /// Turns the file into a configuration.
@@ -34,6 +34,13 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
     let name = file.name.unwrap_or_else(host_name);
     let state = state(file.state, &name)?;
 
+    if let Some(channel) = file.channels.first().filter(|_| role != schema::Role::Extender) {
+        return fault(
+            channel.span(),
+            "where E-channels lead is for a port extender",
+            "[[channel]] with role = \"extender\"",
+        );
+    }
     let role = match role {
         schema::Role::Station => {
             for (given, key) in [(&evb.reflective_relay, "reflective_relay"), (&evb.guard, "guard")] {
@@ -69,6 +76,16 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
                 );
             }
             RoleConfig::Bridge(bridge(&evb, role_span, file.ports)?)
+        }
+        schema::Role::Extender => {
+            if let Some(vsi) = file.vsis.first() {
+                return fault(
+                    vsi.span(),
+                    "a port extender has no VSIs",
+                    "they are behind the ports of its bridge",
+                );
+            }
+            RoleConfig::Extender(extension::extender(file.ports, file.channels, role_span)?)
         }
     };
     let libvirt = libvirt::libvirt(file.libvirt, &role, &carrier)?;
@@ -124,6 +141,7 @@ fn station(
         if let Some(svids) = &port.svids {
             return fault(svids.span(), "a bridge assigns SVIDs", "a station has `channels`");
         }
+        extension::absent(&port)?;
         (places, max_channels) = s_channels::station(port.channels, port.max_channels)?;
         let name = interfaces.claim(port.interface)?;
         if uplink.replace(name).is_some() {
@@ -206,25 +224,32 @@ fn bridge(
     for port in ports {
         let port = port.into_inner();
         let svids = s_channels::bridge(&port)?;
+        if let (Some(svids), Some(_)) = (&port.svids, &port.cascade) {
+            return fault(svids.span(), "S-channels on a cascade port", "either `svids` or `cascade`");
+        }
         let kind = match *port.kind.get_ref() {
             schema::PortKind::Station => {
                 lan_keys_absent(&port)?;
                 BridgePortKind::Station
             }
             schema::PortKind::Lan => BridgePortKind::Lan {
-                untagged: port.untagged.map(Spanned::into_inner),
-                tagged: port.tagged.into_iter().map(Spanned::into_inner).collect(),
-                takes_over: port.takes_over.is_none_or(Spanned::into_inner),
+                untagged: port.untagged.as_ref().map(|vid| *vid.get_ref()),
+                tagged: port.tagged.iter().map(|vid| *vid.get_ref()).collect(),
+                takes_over: port.takes_over.as_ref().is_none_or(|takes| *takes.get_ref()),
             },
-            schema::PortKind::Uplink => {
+            schema::PortKind::Uplink
+            | schema::PortKind::Upstream
+            | schema::PortKind::Extended
+            | schema::PortKind::Cascade => {
                 return fault(
                     port.kind.span(),
-                    "a bridge has no uplink",
+                    "a bridge has no uplink, and its cascade ports are of kind \"station\" or \"lan\"",
                     "kind = \"station\" or kind = \"lan\"",
                 );
             }
         };
-        checked.push(BridgePort { interface: interfaces.claim(port.interface)?, kind, svids });
+        let cascade = extension::cascade(&port, &kind)?;
+        checked.push(BridgePort { interface: interfaces.claim(port.interface)?, kind, svids, cascade });
     }
     Ok(BridgeConfig {
         reflective_relay: evb.reflective_relay.as_ref().is_none_or(|r| *r.get_ref()),
@@ -309,10 +334,10 @@ impl Interfaces {
 
 /// Whether the kernel can have an interface of this name.
 pub(crate) fn interface_name(name: &str) -> bool {
-    (1..=15).contains(&name.len()) && !name.contains(['/', ' '])
+    (1..=15).contains(&name.len()) && !name.contains(['/', ':', ' '])
 }
 
-const INTERFACE_NAME: &str = "1 to 15 characters without blanks or slashes";
+const INTERFACE_NAME: &str = "1 to 15 characters without blanks, slashes or colons";
 
 pub(super) fn unique<T: Ord + Clone + Display, U>(
     seen: &mut BTreeSet<T>,

@@ -8,6 +8,7 @@ mod carrier;
 mod check;
 mod control;
 mod dcb;
+mod extension;
 mod libvirt;
 mod relay;
 mod s_channels;
@@ -26,7 +27,7 @@ use ether::Vid;
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceSpan};
 use serde::{Deserialize, Serialize};
 
-use crate::{channels, vsidb::Profile};
+use crate::{channels, extension::parts, vsidb::Profile};
 
 pub(crate) use self::check::interface_name;
 pub use self::{
@@ -34,6 +35,10 @@ pub use self::{
     carrier::{CarrierConfig, Choice, Datapath},
     control::{ControlConfig, Readers},
     dcb::{Apply, DcbxConfig},
+    extension::{
+        CascadeConfig, ChannelConfig as EChannelConfig, ExtendedConfig, ExtenderConfig, ExtenderPort,
+        ExtenderPortKind, FloodConfig,
+    },
     libvirt::LibvirtConfig,
     relay::RelayConfig,
     s_channels::{ChannelConfig, PoolConfig},
@@ -86,6 +91,8 @@ pub enum RoleConfig {
     Station(StationConfig),
     /// An EVB Bridge: station-facing and LAN ports.
     Bridge(BridgeConfig),
+    /// A port extender: ports of a controlling bridge that is elsewhere.
+    Extender(ExtenderConfig),
 }
 
 /// What a station has.
@@ -211,6 +218,8 @@ pub struct BridgePort {
     pub kind: BridgePortKind,
     /// The S-channels the station there may have; none: only the default one, and no CDCP.
     pub svids: Option<PoolConfig>,
+    /// Port extenders are behind it, whose ports are what the kind says.
+    pub cascade: Option<CascadeConfig>,
 }
 
 /// What a bridge port faces.
@@ -312,10 +321,17 @@ impl Config {
     /// The LLDP agents of the port called `name`. On an S-channel other than the default one only EVB's speaks: the S-VLAN
     /// component keeps what goes to the others.
     pub(crate) fn agents(&self, name: &str) -> Vec<AgentSettings> {
+        let (name, pcid) = parts(name);
         let (interface, scid) = channels::parts(name);
         let all = self.lldp.get(interface).map_or(&[][..], Vec::as_slice);
-        let speaks =
-            |agent: &&AgentSettings| scid.is_none() || agent.config.scope == lldp::Scope::NearestCustomer;
+        // What the file says of a cascade port's agents is of its extended ports; to the port extender itself speaks but
+        // the nearest bridge.
+        let own = pcid.is_none() && self.cascade(interface).is_some();
+        let speaks = |agent: &&AgentSettings| match agent.config.scope {
+            lldp::Scope::NearestCustomer => !own,
+            lldp::Scope::NearestBridge => scid.is_none(),
+            lldp::Scope::NearestNonTpmr => scid.is_none() && !own,
+        };
         all.iter().filter(speaks).cloned().collect()
     }
 
@@ -339,7 +355,7 @@ impl Config {
     pub const fn bridge(&self) -> Option<&BridgeConfig> {
         match &self.role {
             RoleConfig::Bridge(bridge) => Some(bridge),
-            RoleConfig::Station(_) => None,
+            RoleConfig::Station(_) | RoleConfig::Extender(_) => None,
         }
     }
 
@@ -348,7 +364,30 @@ impl Config {
     pub const fn station(&self) -> Option<&StationConfig> {
         match &self.role {
             RoleConfig::Station(station) => Some(station),
-            RoleConfig::Bridge(_) => None,
+            RoleConfig::Bridge(_) | RoleConfig::Extender(_) => None,
+        }
+    }
+
+    /// The port extender's part, if this is one.
+    #[must_use]
+    pub const fn extender(&self) -> Option<&ExtenderConfig> {
+        match &self.role {
+            RoleConfig::Extender(extender) => Some(extender),
+            RoleConfig::Station(_) | RoleConfig::Bridge(_) => None,
+        }
+    }
+
+    /// What is behind the cascade port `interface` of a bridge.
+    pub(crate) fn cascade(&self, interface: &str) -> Option<&CascadeConfig> {
+        self.bridge()?.ports.iter().find(|port| port.interface == interface)?.cascade.as_ref()
+    }
+
+    /// What `role` says.
+    pub(crate) const fn role_name(&self) -> &'static str {
+        match &self.role {
+            RoleConfig::Station(_) => "station",
+            RoleConfig::Bridge(_) => "bridge",
+            RoleConfig::Extender(_) => "extender",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ether::{MacAddr, Pcp, Vid};
+use ether::{Framing, MacAddr, Pcp, Vid};
 use serde::Deserialize;
 use toml::Spanned;
 use vdp::{
@@ -16,6 +16,7 @@ use super::{
     carrier::{Capture, Choice, Datapath, Workers},
     control::ControlKeys,
     dcb::DcbxKeys,
+    extension::{ChannelKeys as EChannelKeys, ExtendedKeys, FloodKeys},
     libvirt::LibvirtKeys,
     relay::StormKeys,
     s_channels::ChannelKeys,
@@ -55,6 +56,8 @@ pub(super) struct File {
     pub(super) vsis: Vec<Spanned<Vsi>>,
     #[serde(default, rename = "capture")]
     pub(super) captures: Vec<Spanned<Capture>>,
+    #[serde(default, rename = "channel")]
+    pub(super) channels: Vec<Spanned<EChannelKeys>>,
 }
 
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +65,7 @@ pub(super) struct File {
 pub(super) enum Role {
     Station,
     Bridge,
+    Extender,
 }
 
 #[derive(Deserialize)]
@@ -128,6 +132,18 @@ pub(super) struct Port {
     pub(super) channels: Vec<Spanned<ChannelKeys>>,
     pub(super) svids: Option<Spanned<String>>,
     pub(super) max_channels: Option<Spanned<u8>>,
+    // bridge: port extenders
+    pub(super) cascade: Option<Spanned<bool>>,
+    #[serde(default)]
+    pub(super) extended: Vec<Spanned<ExtendedKeys>>,
+    #[serde(default)]
+    pub(super) floods: Vec<Spanned<FloodKeys>>,
+    // port extender
+    pub(super) id: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub(super) below: Vec<Spanned<u32>>,
+    // both
+    pub(super) framing: Option<Spanned<Framing>>,
     #[serde(default)]
     pub(super) storm: StormKeys,
     #[serde(default)]
@@ -142,6 +158,9 @@ pub(super) enum PortKind {
     Uplink,
     Station,
     Lan,
+    Upstream,
+    Extended,
+    Cascade,
 }
 
 #[derive(Deserialize)]
@@ -169,8 +188,11 @@ pub(super) struct Vsi {
 /// What is allowed, for the messages serde leaves short.
 pub(super) fn hint(message: &str) -> Option<String> {
     let known: &[(&str, &str)] = &[
-        ("missing field `role`", "role = \"station\" or role = \"bridge\""),
-        ("missing field `kind`", "kind = \"uplink\" on a station; kind = \"station\" or \"lan\" on a bridge"),
+        ("missing field `role`", "role = \"station\", role = \"bridge\" or role = \"extender\""),
+        (
+            "missing field `kind`",
+            "kind = \"uplink\" on a station; kind = \"station\" or \"lan\" on a bridge; kind = \"upstream\", \"extended\" or \"cascade\" on a port extender",
+        ),
         ("missing field `interface`", "interface = \"NAME\", as `ip link` shows it"),
         ("missing field `file`", "file = an absolute path"),
         (

@@ -8,6 +8,7 @@ use crate::{
     config::{Config, RoleConfig, StationConfig, VsiConfig},
     core::{self, Core},
     effect::Effect,
+    extension,
     port::{Port, PortKind, Side},
     wiring,
 };
@@ -22,10 +23,12 @@ pub(crate) fn apply(core: &mut Core, now: Instant, config: Config) {
             depart(core, now, &old, new);
             Some(old)
         }
-        (RoleConfig::Bridge(_), RoleConfig::Bridge(_)) => None,
+        (RoleConfig::Bridge(_), RoleConfig::Bridge(_))
+        | (RoleConfig::Extender(_), RoleConfig::Extender(_)) => None,
         _ => return tracing::error!("another role or uplink needs a restart"),
     };
-    let dialect = std::mem::replace(&mut core.config, config).dialect;
+    let before = std::mem::replace(&mut core.config, config);
+    let dialect = before.dialect;
     ports(core, now);
     core.know_vms();
     for index in 0..core.ports.len() {
@@ -44,6 +47,7 @@ pub(crate) fn apply(core: &mut Core, now: Instant, config: Config) {
     }
     // Last: ports that are gone have taken leave.
     core.effects.push_back(Effect::FollowPorts);
+    extension::provision(core, Some(&before));
 }
 
 /// Shuts the gates of VSIs that are gone or have moved to another interface, and ends those that are gone. One that was

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use carrier::{
-    ChannelFilter, OpenError, Options, PacketPort, Step, WorkerError, WorkerHandle, XdpMode, XdpOptions,
-    XdpPort,
+    ChannelFilter, ChannelTags, OpenError, Options, PacketPort, Step, WorkerError, WorkerHandle, XdpMode,
+    XdpOptions, XdpPort,
 };
 use ether::Vid;
 use hairpin::PortId;
@@ -47,6 +47,10 @@ pub(super) struct Wanted<'a> {
     pub(super) choice: Choice,
     /// Probes of reflective relay come back by it.
     pub(super) probed: bool,
+    /// It is of port extension: a cascade or upstream port, or a port extender's.
+    pub(super) extends: bool,
+    /// The tags of E-channels that frames come in with.
+    pub(super) tags: Option<ChannelTags>,
     /// Slots of a receive ring.
     pub(super) ring: u32,
     /// The S-VLAN of an S-channel.
@@ -74,6 +78,12 @@ impl Carriers {
         wanted: &Wanted<'_>,
     ) -> anyhow::Result<(Carried, Vec<ChannelFilter>)> {
         let because = match wanted.choice {
+            // AF_XDP leaves what goes to reserved addresses to the kernel, and knows no E-channels.
+            Choice::Xdp if wanted.extends => anyhow::bail!(
+                "{}: port extension needs `carrier` = \"packet\" or \"auto\", for AF_XDP knows no E-channels",
+                wanted.interface
+            ),
+            Choice::Auto if wanted.extends => "port extension".to_owned(),
             // AF_XDP takes all frames of the interface away from the packet sockets of channels.
             Choice::Xdp if wanted.svid.is_some() || wanted.channels.is_some() => {
                 anyhow::bail!(
@@ -154,7 +164,7 @@ fn xdp(worker: &WorkerHandle, wanted: &Wanted<'_>, zero_copy_only: bool) -> Resu
 }
 
 fn options(wanted: &Wanted<'_>) -> Options {
-    Options { ring: wanted.ring, svid: wanted.svid, ..Options::default() }
+    Options { ring: wanted.ring, svid: wanted.svid, tags: wanted.tags, ..Options::default() }
 }
 
 const fn asked_for(mode: XdpMode) -> &'static str {

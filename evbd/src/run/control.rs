@@ -6,7 +6,7 @@ use std::{
 };
 
 use carrier::{ControlSocket, LeakBlock, Listen};
-use ether::{EtherType, MacAddr, Vid, mac};
+use ether::{EtherType, Framing, MacAddr, Pcid, Vid, mac};
 use hairpin::PortId;
 use serde::Serialize;
 use tokio::{
@@ -15,31 +15,35 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::hearing::{self, Hearing, Leak, Method};
+use super::{
+    extended::{Extended, Line},
+    hearing::{self, Hearing, Leak, Method},
+};
 use crate::{input::Link, kernel::links::Seen, port::PortKind};
 
 /// The control sockets of all ports.
 pub(crate) struct ControlSockets {
     frames: mpsc::Sender<(PortId, Vec<u8>)>,
     ports: HashMap<PortId, Result<Open, String>>,
+    extended: Extended,
 }
 
 /// How a port hears, for the operator.
 #[derive(Default, Serialize)]
 pub(crate) struct HearingRow {
     /// The method; none where no control frame is heard.
-    hearing: Option<Method>,
+    pub(super) hearing: Option<Method>,
     /// Why this method, or why none.
-    hearing_because: Option<String>,
+    pub(super) hearing_because: Option<String>,
     /// What becomes of LLDP and ECP the bridge would forward: `"blocked"` or `"not blocked (why)"`; none where it does not.
     #[serde(skip_serializing_if = "Option::is_none")]
-    leak: Option<String>,
+    pub(super) leak: Option<String>,
     /// Frames blocked, by direction.
     #[serde(skip_serializing_if = "Option::is_none")]
-    leak_blocked: Option<carrier::Blocked>,
+    pub(super) leak_blocked: Option<carrier::Blocked>,
 }
 
-type Watched = Arc<AsyncFd<ControlSocket>>;
+pub(super) type Watched = Arc<AsyncFd<ControlSocket>>;
 
 /// The sockets of one port.
 struct Open {
@@ -56,16 +60,16 @@ struct Open {
 
 /// What a speaking port listens to beside LLDP. Only
 /// probes, which come back to a station's uplink, have a VLAN, their VSI's.
-const ECP: Listen<'_> =
+pub(super) const ECP: Listen<'_> =
     Listen { ethertype: EtherType::ECP, groups: &[mac::NEAREST_CUSTOMER_BRIDGE], tagged: false };
 /// ECP of draft 0.2.
-const ECP_DRAFT: Listen<'_> =
+pub(super) const ECP_DRAFT: Listen<'_> =
     Listen { ethertype: EtherType::OUI_EXTENDED, groups: &[mac::NEAREST_BRIDGE], tagged: false };
 const PROBES: Listen<'_> = Listen { ethertype: EtherType::PROBE, groups: &[mac::PROBE_GROUP], tagged: true };
 
 impl ControlSockets {
     pub(super) fn new(frames: mpsc::Sender<(PortId, Vec<u8>)>) -> Self {
-        Self { frames, ports: HashMap::new() }
+        Self { frames, ports: HashMap::new(), extended: Extended::default() }
     }
 
     /// Opens, keeps or closes the sockets of a port as its interface comes, changes its master, or goes.
@@ -113,13 +117,38 @@ impl ControlSockets {
 
     /// Closes the sockets of a port that is there no more.
     pub(super) fn release(&mut self, port: PortId) {
+        self.extended.release(port);
         if let Some(Ok(open)) = self.ports.remove(&port) {
             open.close();
         }
     }
 
+    /// Takes up the extended ports behind `cascade`, whose interface has this link, with their E-channels. `groups` are
+    /// those their LLDP agents listen to.
+    pub(super) fn follow_extended(
+        &mut self,
+        cascade: PortId,
+        interface: &str,
+        framing: Framing,
+        ends: Vec<(PortId, Pcid)>,
+        groups: &[MacAddr],
+        link: &Link,
+    ) {
+        let line = Line { cascade, interface, framing, groups, link };
+        if let Err(error) = self.extended.follow(&line, ends, &self.frames) {
+            tracing::error!(
+                port = interface,
+                error = format!("{error:#}"),
+                "no control protocols on its extended ports"
+            );
+        }
+    }
+
     /// Sends a frame. What the kernel does not take is lost, as on a wire; the engines repeat what matters.
     pub(super) fn send(&self, port: PortId, frame: &[u8]) {
+        if self.extended.send(port, frame) {
+            return;
+        }
         let Some(Ok(open)) = self.ports.get(&port) else { return };
         let Some(socket) = open.sockets.first() else { return };
         if let Err(error) = socket.get_ref().send(frame) {
@@ -130,7 +159,7 @@ impl ControlSockets {
     /// How a port hears.
     pub(crate) fn hearing(&self, port: PortId) -> HearingRow {
         match self.ports.get(&port) {
-            None => HearingRow::default(),
+            None => self.extended.hearing(port),
             Some(Err(error)) => HearingRow { hearing_because: Some(error.clone()), ..HearingRow::default() },
             Some(Ok(open)) => HearingRow {
                 hearing: Some(open.hearing.method),
@@ -233,7 +262,7 @@ impl Open {
 /// Its replacement is `unsafe`, for types that could give their descriptor away; a [`ControlSocket`] owns its own from
 /// `open` to `drop`.
 #[allow(deprecated)]
-fn watched(socket: ControlSocket) -> std::io::Result<AsyncFd<ControlSocket>> {
+pub(super) fn watched(socket: ControlSocket) -> std::io::Result<AsyncFd<ControlSocket>> {
     AsyncFd::with_interest(socket, Interest::READABLE)
 }
 
@@ -261,7 +290,7 @@ async fn read(port: PortId, foreign: bool, socket: Watched, frames: mpsc::Sender
 
 /// The next frame; `None` for one that is not for us. The buffer lives only for the call: a thousand ports that wait
 /// have none.
-fn receive(socket: &ControlSocket, foreign: bool) -> std::io::Result<Option<Vec<u8>>> {
+pub(super) fn receive(socket: &ControlSocket, foreign: bool) -> std::io::Result<Option<Vec<u8>>> {
     let mut buffer = [0; CONTROL_MTU];
     let received = socket.recv(&mut buffer)?;
     if received.truncated || received.foreign && !foreign {

@@ -1,17 +1,19 @@
 //! The relay and the thread that moves frames through it, edited by the core's effects.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     path::Path,
     sync::Arc,
 };
 
 use anyhow::Context;
-use carrier::{CaptureStats, Captures, ChannelFilter, PortStats, Worker, WorkerHandle, WorkerOptions};
-use ether::Vid;
+use carrier::{
+    CaptureStats, Captures, ChannelFilter, ChannelTags, PortStats, Worker, WorkerHandle, WorkerOptions,
+};
+use ether::{ECid, Vid};
 use hairpin::{
-    Control, ControlError, EdgeMode, FdbEntry, Limits, PortConfig, PortCounters, PortId, Relay, RelayKind,
-    Role, VsiEntry, VsiKey, policy::CaptureId,
+    Control, ControlError, EdgeMode, Extension, FdbEntry, Limits, Parameters, PortConfig, PortCounters,
+    PortId, Relay, RelayKind, Role, VsiEntry, VsiKey, policy::CaptureId,
 };
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -23,9 +25,10 @@ use super::{
 };
 use crate::{
     channels,
-    config::{BridgePort, BridgePortKind, CarrierConfig, Config, Datapath, RoleConfig},
+    config::{BridgePortKind, CarrierConfig, Config, Datapath, ExtenderPortKind, RoleConfig},
     core::max_ports,
     dcb::{DeviceReport, DeviceState},
+    extension,
     input::Link,
     kernel::links::Seen,
     port::PortKind,
@@ -169,9 +172,13 @@ impl Dataplane {
         let before = std::mem::replace(&mut self.carrier, config.carrier.clone());
         self.refused.clear();
         let mut refused = Vec::new();
+        let mut wanted: Vec<(PortId, PortConfig)> = wanted.into_iter().collect();
+        // What extended ports are behind comes before them.
+        wanted.sort_by_key(|(id, port)| (port.role != Role::Cascade, *id));
         for (id, port) in wanted {
+            let framed = self.control.port(id).is_some_and(|old| old.framing != port.framing);
             let asked = |carrier: &CarrierConfig| (carrier.choice(&port.name), carrier.datapath(&port.name));
-            if asked(&before) != asked(&self.carrier) {
+            if framed || asked(&before) != asked(&self.carrier) {
                 // Served anew as soon as its link is heard of.
                 self.stop(id);
             }
@@ -194,12 +201,22 @@ impl Dataplane {
     }
 
     fn set_port(&mut self, port: PortConfig) -> Result<(), ControlError> {
+        let mut port = port;
+        if let (interface, Some(pcid)) = extension::parts(&port.name)
+            && let Some(cascade) = self.control.ports().find(|other| other.name == interface)
+        {
+            port.extension = Some(Extension::Behind { cascade: cascade.id, pcid });
+        }
         if self.classes.set_rate(port.id, self.carrier.rate(&port.name)) {
             self.queue(port.id);
         }
         let old = self.control.port(port.id);
         let (up, reflective) = old.map_or((false, false), |p| (p.up, p.reflective));
         let lossless = old.map(|p| p.lossless).unwrap_or_default();
+        if let Some(old) = old.filter(|_| self.control.kind() == RelayKind::Extender) {
+            // What the controlling bridge said.
+            (port.extension, port.untagged) = (old.extension.clone(), old.untagged.clone());
+        }
         // To frames one that is down is not there.
         self.edited |= up;
         self.control.set_port(PortConfig { up, reflective, lossless, ..port })
@@ -373,6 +390,36 @@ impl Dataplane {
         (self.classes.rate(port), self.classes.rows(port))
     }
 
+    pub(super) fn set_flood(
+        &mut self,
+        cascade: PortId,
+        vlan: Vid,
+        channel: Option<(ECid, BTreeSet<PortId>)>,
+    ) {
+        self.control.set_flood(cascade, vlan, channel);
+        self.edited = true;
+    }
+
+    pub(super) fn extend(
+        &mut self,
+        port: PortId,
+        parameters: Option<Box<Parameters>>,
+        untagged: BTreeSet<Vid>,
+    ) -> Result<(), ControlError> {
+        let extension = parameters.map(Extension::End);
+        self.change_port(port, |config| (config.extension, config.untagged) = (extension, untagged))
+    }
+
+    pub(super) fn set_channel(&mut self, ecid: ECid, members: BTreeSet<PortId>) {
+        self.control.set_channel(ecid, members);
+        self.edited = true;
+    }
+
+    pub(super) fn set_upstream(&mut self, port: Option<PortId>) {
+        self.control.set_upstream(port);
+        self.edited = true;
+    }
+
     pub(super) fn set_mode(&mut self, mode: EdgeMode) -> Result<(), ControlError> {
         self.control.set_mode(mode)?;
         self.edited = true;
@@ -446,12 +493,21 @@ impl Dataplane {
     fn serve(&mut self, port: PortId, line: &Line<'_>, ifindex: u32) -> anyhow::Result<Serving> {
         let ports = u32::try_from(self.control.ports().count()).unwrap_or(u32::MAX);
         let threads = u32::try_from(self.worker.threads()).unwrap_or(u32::MAX);
+        let config = self.control.port(port);
+        let (role, framing) = (config.map(|config| config.role), config.map(|config| config.framing));
+        let tags = match (role, framing) {
+            (Some(Role::Cascade), Some(framing)) => Some(ChannelTags { framing, down: false }),
+            (Some(Role::Upstream), Some(framing)) => Some(ChannelTags { framing, down: true }),
+            _ => None,
+        };
         let wanted = Wanted {
             port,
             interface: line.interface,
             ifindex,
             choice: self.carrier.choice(line.interface),
-            probed: self.control.port(port).is_some_and(|config| config.role == Role::Uplink),
+            probed: role == Some(Role::Uplink),
+            extends: matches!(role, Some(Role::Cascade | Role::Upstream | Role::Extended)),
+            tags,
             ring: ring_slots(self.carrier.rings_mib, ports.saturating_mul(threads)),
             svid: line.svid,
             channels: line.channels.as_deref(),
@@ -474,7 +530,7 @@ impl Dataplane {
         }
     }
 
-    fn set_up(&mut self, port: PortId, up: bool) {
+    pub(super) fn set_up(&mut self, port: PortId, up: bool) {
         if let Err(error) = self.change_port(port, |config| config.up = up) {
             tracing::error!(%error, "the relay and the core disagree about ports");
         }
@@ -552,20 +608,36 @@ const SMALLEST_RING: u32 = 1024;
 
 /// A port as the relay has it, its interface down.
 fn port_config(config: &Config, id: PortId, name: &str, kind: PortKind) -> Option<PortConfig> {
-    let (interface, _) = channels::parts(name);
+    let (interface, _) = channels::parts(extension::parts(name).0);
     let port = match &config.role {
         RoleConfig::Station(_) if kind == PortKind::Uplink => PortConfig::new(id, Role::Uplink),
         RoleConfig::Station(_) => PortConfig::new(id, Role::Downlink),
         RoleConfig::Bridge(bridge) => {
-            bridge_port(id, bridge.ports.iter().find(|port| port.interface == interface)?, bridge.guard)
+            let port = bridge.ports.iter().find(|port| port.interface == interface)?;
+            match &port.cascade {
+                Some(cascade) if kind == PortKind::Cascade => {
+                    PortConfig { framing: cascade.framing, ..PortConfig::new(id, Role::Cascade) }
+                }
+                Some(_) => bridge_port(id, extension::faces(config, name)?, bridge.guard),
+                None => bridge_port(id, &port.kind, bridge.guard),
+            }
+        }
+        RoleConfig::Extender(extender) => {
+            let port = extender.ports.iter().find(|port| port.interface == interface)?;
+            let role = match port.kind {
+                ExtenderPortKind::Upstream => Role::Upstream,
+                ExtenderPortKind::Extended => Role::Extended,
+                ExtenderPortKind::Cascade => Role::Cascade,
+            };
+            PortConfig { framing: port.framing, ..PortConfig::new(id, role) }
         }
     };
     Some(PortConfig { name: name.to_owned(), storm: config.relay.storm(interface), up: false, ..port })
 }
 
-fn bridge_port(id: PortId, port: &BridgePort, guard: bool) -> PortConfig {
+fn bridge_port(id: PortId, kind: &BridgePortKind, guard: bool) -> PortConfig {
     let new = PortConfig::new(id, Role::Bridge);
-    match &port.kind {
+    match kind {
         BridgePortKind::Station => PortConfig { guard, ..new },
         BridgePortKind::Lan { untagged, tagged, takes_over } => PortConfig {
             takes_over: *takes_over,

@@ -8,6 +8,7 @@ mod classes;
 mod control;
 mod dataplane;
 mod devices;
+mod extended;
 mod hearing;
 mod kernel;
 mod libvirt;
@@ -84,10 +85,7 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
     let (requests_in, mut requests) = mpsc::channel(REQUEST_QUEUE);
     let (events, _) = broadcast::channel(EVENT_QUEUE);
     let (news_in, mut news) = mpsc::channel(NEWS_QUEUE);
-    let about = About {
-        name: config.name.clone(),
-        role: if config.bridge().is_some() { "bridge" } else { "station" },
-    };
+    let about = About { name: config.name.clone(), role: config.role_name() };
     let (journal, found) = Journal::open(config.state.as_deref(), about.role)?;
     tokio::spawn(server.serve(about, requests_in, events.clone()));
     let profiles = Profiles::new(news_in, config.state.clone());
@@ -321,6 +319,16 @@ impl Daemon {
                     self.tell(&mut told);
                     applied.extend(self.follow_channels(uap));
                 }
+                Effect::FollowExtended(cascade) => {
+                    self.tell(&mut told);
+                    self.follow_extended(cascade);
+                }
+                Effect::Flood { cascade, vlan, channel } => self.planes.set_flood(cascade, vlan, channel),
+                Effect::Extend { port, parameters, untagged } => {
+                    self.planes.extend(port, parameters, untagged).unwrap_or_else(|error| refused(&error));
+                }
+                Effect::Channel { ecid, members } => self.planes.set_channel(ecid, members),
+                Effect::Upstream(port) => self.planes.set_upstream(port),
                 Effect::FollowPorts => {
                     // Ports that are gone take leave.
                     self.tell(&mut told);
@@ -469,6 +477,7 @@ impl Daemon {
             | Event::ChannelMtu { .. }
             | Event::LibvirtDeaf { .. }
             | Event::KernelDrift { .. }
+            | Event::ExtensionMtu { .. }
             | Event::Relay { held: true, .. }
             | Event::Probe { state: Proof::Failed | Proof::Lost, .. } => {
                 tracing::warn!(event = event.name(), "{row}");

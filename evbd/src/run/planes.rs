@@ -1,12 +1,12 @@
 //! The relays of the daemon: one, and on a station one more for each S-channel.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use carrier::PortStats;
-use ether::Vid;
+use ether::{ECid, Vid};
 use hairpin::{
-    ControlError, EdgeMode, FdbEntry, PortCounters, PortId, RecentDrop, Relay, RelayKind, VsiCounters,
-    VsiEntry, VsiKey,
+    ControlError, EdgeMode, FdbEntry, Parameters, PortCounters, PortId, RecentDrop, Relay, RelayKind,
+    VsiCounters, VsiEntry, VsiKey,
 };
 use tokio::sync::mpsc;
 
@@ -41,6 +41,7 @@ impl Planes {
         let (common, faults) = Common::start(config)?;
         let kind = match &config.role {
             RoleConfig::Bridge(_) => RelayKind::Bridge,
+            RoleConfig::Extender(_) => RelayKind::Extender,
             RoleConfig::Station(station) => RelayKind::Edge(EdgeRelay::initial(&station.edge(None))),
         };
         let main = Dataplane::start(config, &common, kind, config.carrier.workers)?;
@@ -141,6 +142,41 @@ impl Planes {
     /// What a port may send, and its traffic classes.
     pub(crate) fn classes(&self, port: PortId) -> (Option<u64>, Vec<ClassRow>) {
         self.at(port).classes(port)
+    }
+
+    /// Has floods leave for several extended ports as one, or not.
+    pub(super) fn set_flood(
+        &mut self,
+        cascade: PortId,
+        vlan: Vid,
+        channel: Option<(ECid, BTreeSet<PortId>)>,
+    ) {
+        self.main.set_flood(cascade, vlan, channel);
+    }
+
+    /// Has a port of this port extender be the end of an E-channel, or of none.
+    pub(super) fn extend(
+        &mut self,
+        port: PortId,
+        parameters: Option<Box<Parameters>>,
+        untagged: BTreeSet<Vid>,
+    ) -> Result<(), ControlError> {
+        self.main.extend(port, parameters, untagged)
+    }
+
+    /// Has an E-channel of this port extender lead there.
+    pub(super) fn set_channel(&mut self, ecid: ECid, members: BTreeSet<PortId>) {
+        self.main.set_channel(ecid, members);
+    }
+
+    /// Which port leads to the controlling bridge.
+    pub(super) fn set_upstream(&mut self, port: Option<PortId>) {
+        self.main.set_upstream(port);
+    }
+
+    /// Lets frames pass an extended port, or not.
+    pub(super) fn set_extended(&mut self, port: PortId, up: bool) {
+        self.main.set_up(port, up);
     }
 
     pub(super) fn open_vsi(&mut self, key: VsiKey, entry: VsiEntry) -> Result<(), ControlError> {

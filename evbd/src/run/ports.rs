@@ -9,6 +9,7 @@ use super::{Daemon, dataplane::Line, limits};
 use crate::{
     channels::{self, End},
     event::Event,
+    extension,
     input::{Input, Link},
     kernel::links::Seen,
     port::PortKind,
@@ -74,6 +75,27 @@ impl Daemon {
         }
         self.planes.keep_away(uap, &self.core.channel_svids(uap).unwrap_or_default());
         reflective
+    }
+
+    /// Takes up the extended ports behind `cascade` as they are now.
+    pub(super) fn follow_extended(&mut self, cascade: PortId) {
+        let interface = self.core.interface(cascade).to_owned();
+        let Some(framing) = self.core.config().cascade(&interface).map(|cascade| cascade.framing) else {
+            return;
+        };
+        let mut ends = Vec::new();
+        let mut groups = Vec::new();
+        for (port, pcid, link) in self.core.extended_behind(cascade) {
+            let name = self.core.interface(port);
+            // Those new are taken up when their own turn comes.
+            if self.watched.get(&port).is_some_and(|known| known == name) {
+                self.planes.set_extended(port, link.is_up());
+                ends.push((port, pcid));
+                groups.extend(self.groups(name));
+            }
+        }
+        let link = self.seen.get(&cascade).map_or(&Link::Absent, |seen| &seen.link);
+        self.sockets.follow_extended(cascade, &interface, framing, ends, &groups, link);
     }
 
     /// A port has failed; returns its interface if that is news.
@@ -142,7 +164,7 @@ impl Daemon {
     }
 }
 
-/// Whether a port of this name is an interface, and not an S-channel of one.
+/// Whether a port of this name is an interface, and not an S-channel of one or an extended port behind it.
 pub(super) fn is_interface(name: &str) -> bool {
-    channels::parts(name).1.is_none()
+    channels::parts(name).1.is_none() && extension::parts(name).1.is_none()
 }

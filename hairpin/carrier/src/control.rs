@@ -5,7 +5,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
 };
 
-use ether::{EtherType, MacAddr, Pcp, Tag, Vid};
+use ether::{EtherType, Framing, MacAddr, Pcp, Tag, Vid};
 use hairpin::svlan;
 
 use crate::{
@@ -87,6 +87,19 @@ impl ControlSocket {
     /// As [`ControlSocket::open`].
     pub fn open_channel(interface: &str, svid: Vid, wanted: &[Listen<'_>]) -> Result<Self, OpenError> {
         Self::tap(interface, wanted, Some(svid), &filter::program_of_channel(svid, wanted))
+    }
+
+    /// Opens the extended ports behind the cascade port `interface`, as [`ControlSocket::open_tap`] does: what it hears and
+    /// sends has the tag of an E-channel.
+    ///
+    /// # Errors
+    /// As [`ControlSocket::open`].
+    pub fn open_extended(
+        interface: &str,
+        framing: Framing,
+        wanted: &[Listen<'_>],
+    ) -> Result<Self, OpenError> {
+        Self::tap(interface, wanted, None, &filter::program_of_extended(framing, wanted))
     }
 
     fn tap(

@@ -5,14 +5,26 @@
 //! Everything else is turned away before it costs a copy or a wake-up, frames of other EtherTypes after three
 //! instructions for each that is wanted.
 
-use ether::{EtherType, Vid};
+use ether::{EtherType, Framing, Vid};
 use libc::sock_filter;
 
 use crate::control::Listen;
 
 /// The program that accepts `wanted`.
 pub(crate) fn program(wanted: &[Listen<'_>]) -> Vec<sock_filter> {
-    let mut program = vec![load(H, ETHERTYPE_AT)];
+    behind(Vec::new(), ETHERTYPE_AT, wanted)
+}
+
+/// The program that accepts `wanted` of what has the tag of an E-channel, whichever.
+pub(crate) fn program_of_extended(framing: Framing, wanted: &[Listen<'_>]) -> Vec<sock_filter> {
+    let tagged = vec![load(H, ETHERTYPE_AT), equal(u32::from(framing.tpid().0), 1, 0), REFUSE];
+    let len = u32::try_from(framing.overhead()).unwrap_or_default();
+    behind(tagged, ETHERTYPE_AT + len, wanted)
+}
+
+/// Goes on from `program` with what has its EtherType at `at`.
+fn behind(mut program: Vec<sock_filter>, at: u32, wanted: &[Listen<'_>]) -> Vec<sock_filter> {
+    program.push(load(H, at));
     for listen in wanted {
         let body = body(listen);
         program.push(equal(u32::from(listen.ethertype.0), 1, 0));

@@ -9,10 +9,13 @@ use std::{
 use bytes::BytesMut;
 use ecp::{Header, Operation, Seq, Subtype};
 use ether::{EtherType, FrameView, Instant, MacAddr, Pcp, Tag, Vid, frame, mac, time::Duration};
-use evbd::{Config, Core, Effect, Event, Input, Link, PortKind, VsiOrder, Which, config::VsiConfig};
+use evbd::{
+    Config, Core, Effect, Event, Input, Link, PortKind, VsiOrder, Which,
+    config::{RoleConfig, VsiConfig},
+};
 use hairpin::{
-    Control, DropReason, EdgeMode, Frame, Limits, Outcome, PortConfig, PortId, Relay, RelayKind, Role,
-    Verdict, VsiEntry, VsiFilter, VsiKey,
+    Control, DropReason, EdgeMode, Extension, Frame, Limits, Outcome, PortConfig, PortId, Relay, RelayKind,
+    Role, Verdict, VsiEntry, VsiFilter, VsiKey,
 };
 use lldp::{ChassisId, Lldpdu, Msap, OrgKey, OrgTlv, Oui, Scope};
 use vdp::{Command, FilterEntry, FilterInfo, Hints, ManagerId, TypeId, TypeVersion, tlv::Vdpdu};
@@ -184,6 +187,9 @@ impl Daemon {
                 PortKind::Uplink => PortConfig::new(id, Role::Uplink),
                 PortKind::Vm => PortConfig::new(id, Role::Downlink),
                 PortKind::Station | PortKind::Lan => PortConfig::lan(id),
+                PortKind::Cascade | PortKind::Transit => PortConfig::new(id, Role::Cascade),
+                PortKind::Upstream => PortConfig::new(id, Role::Upstream),
+                PortKind::Extended => PortConfig::new(id, Role::Extended),
             };
             self.control.set_port(port).unwrap();
         }
@@ -295,7 +301,16 @@ impl Daemon {
                 }
                 Effect::CloseVsi { key } => drop(self.control.close_vsi(key).unwrap()),
                 Effect::FollowPorts | Effect::FollowPort(_) => self.ports(),
+                Effect::Flood { cascade, vlan, channel } => self.control.set_flood(cascade, vlan, channel),
+                Effect::Channel { ecid, members } => self.control.set_channel(ecid, members),
+                Effect::Upstream(port) => self.control.set_upstream(port),
+                Effect::Extend { port, parameters, untagged } => {
+                    let extension = parameters.map(Extension::End);
+                    let old = self.control.port(port).unwrap().clone();
+                    self.control.set_port(PortConfig { extension, untagged, ..old }).unwrap();
+                }
                 Effect::FollowChannels(_)
+                | Effect::FollowExtended(_)
                 | Effect::FollowProfiles
                 | Effect::AskManager(_)
                 | Effect::ApplyDcb { .. } => {}
@@ -345,7 +360,11 @@ impl Daemon {
 
 /// The relay of a daemon that starts.
 fn control(config: &Config) -> Control {
-    let kind = if config.bridge().is_some() { RelayKind::Bridge } else { RelayKind::Edge(EdgeMode::Veb) };
+    let kind = match config.role {
+        RoleConfig::Bridge(_) => RelayKind::Bridge,
+        RoleConfig::Station(_) => RelayKind::Edge(EdgeMode::Veb),
+        RoleConfig::Extender(_) => RelayKind::Extender,
+    };
     Control::new(kind, &LIMITS)
 }
 

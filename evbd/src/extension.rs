@@ -1,0 +1,181 @@
+//! Port extension at the core [BR 7]: extended ports of a bridge, and what the configuration says of channels.
+//!
+//! An extended port is a [`Port`] of the core like any other; only its link is its cascade port's. It is called
+//! `INTERFACE:ID`, with the interface of the cascade port and the number of its E-channel.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ether::{Framing, Instant, Pcid};
+use hairpin::{Parameters, PortId};
+
+use crate::{
+    config::{BridgePortKind, Config, ExtenderPortKind},
+    core::Core,
+    effect::Effect,
+    event::Event,
+    input::Link,
+    port::{Port, PortKind},
+};
+
+/// Where an extended port is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ExtendedEnd {
+    /// The port whose link it is on.
+    pub(crate) cascade: PortId,
+    pub(crate) pcid: Pcid,
+}
+
+/// The name of the extended port at the end of channel `pcid` of the cascade port called `cascade`. No interface has one
+/// like it.
+pub(crate) fn name(cascade: &str, pcid: Pcid) -> String {
+    format!("{cascade}:{pcid}")
+}
+
+/// The interface and the E-channel a port's name is made of, if it is an extended port's.
+pub(crate) fn parts(name: &str) -> (&str, Option<Pcid>) {
+    match name.split_once(':') {
+        Some((interface, pcid)) => (interface, pcid.parse().ok()),
+        None => (name, None),
+    }
+}
+
+/// The extended ports a bridge's configuration names, with what each faces.
+pub(crate) fn ports(config: &Config) -> impl Iterator<Item = (String, PortKind)> {
+    let bridge = config.bridge().into_iter().flat_map(|bridge| &bridge.ports);
+    let cascades = bridge.filter_map(|port| Some((&port.interface, port.cascade.as_ref()?)));
+    cascades.flat_map(|(interface, cascade)| {
+        cascade.extended.iter().map(move |port| {
+            let kind = match port.kind {
+                BridgePortKind::Station => PortKind::Station,
+                BridgePortKind::Lan { .. } => PortKind::Lan,
+            };
+            (name(interface, port.pcid), kind)
+        })
+    })
+}
+
+/// What the configuration says of `port`'s VLANs, whose name is an extended port's; of one that a protocol made, what is
+/// said of its cascade port.
+pub(crate) fn faces<'a>(config: &'a Config, name: &str) -> Option<&'a BridgePortKind> {
+    let (interface, pcid) = parts(name);
+    let port = config.bridge()?.ports.iter().find(|port| port.interface == interface)?;
+    let own = port.cascade.as_ref()?.extended.iter().find(|port| Some(port.pcid) == pcid);
+    Some(own.map_or(&port.kind, |port| &port.kind))
+}
+
+/// Where the port called `name` is, if that is an extended port's.
+pub(crate) fn end(ports: &[Port], name: &str) -> Option<ExtendedEnd> {
+    let (interface, pcid) = parts(name);
+    let cascade = ports.iter().find(|port| port.interface == interface && port.kind == PortKind::Cascade)?;
+    Some(ExtendedEnd { cascade: cascade.id, pcid: pcid? })
+}
+
+/// Has the data path know the channels of the configuration, and forget those that only the one `before` has.
+pub(crate) fn provision(core: &mut Core, before: Option<&Config>) {
+    let by_name: BTreeMap<&str, PortId> =
+        core.ports.iter().map(|port| (port.interface.as_str(), port.id)).collect();
+    let id = |name: &str| by_name.get(name).copied();
+    let mut effects = Vec::new();
+    for port in core.config.bridge().into_iter().flat_map(|bridge| &bridge.ports) {
+        let (Some(config), Some(cascade)) = (&port.cascade, id(&port.interface)) else { continue };
+        for flood in &config.floods {
+            let members = flood.members.iter().filter_map(|pcid| id(&name(&port.interface, *pcid)));
+            let channel = Some((flood.ecid, members.collect()));
+            effects.push(Effect::Flood { cascade, vlan: flood.vlan, channel });
+        }
+    }
+    if let Some(extender) = core.config.extender() {
+        for port in &extender.ports {
+            let (Some(pcid), Some(at)) = (port.pcid, id(&port.interface)) else { continue };
+            let parameters = Some(Box::new(Parameters::new(pcid)));
+            let untagged: BTreeSet<_> = port.untagged.iter().copied().collect();
+            effects.push(Effect::Extend { port: at, parameters, untagged });
+        }
+        for channel in &extender.channels {
+            let members = channel.ports.iter().filter_map(|port| id(port)).collect();
+            effects.push(Effect::Channel { ecid: channel.ecid, members });
+        }
+        let upstream = extender.ports.iter().find(|port| port.kind == ExtenderPortKind::Upstream);
+        effects.push(Effect::Upstream(upstream.and_then(|port| id(&port.interface))));
+    }
+    for port in before.and_then(Config::bridge).into_iter().flat_map(|bridge| &bridge.ports) {
+        let now = core.config.cascade(&port.interface).map_or(&[][..], |cascade| &cascade.floods);
+        let gone = port.cascade.iter().flat_map(|cascade| &cascade.floods);
+        let gone = gone.filter(|old| !now.iter().any(|flood| flood.vlan == old.vlan));
+        let cascade = id(&port.interface);
+        effects.extend(
+            gone.filter_map(|old| Some(Effect::Flood { cascade: cascade?, vlan: old.vlan, channel: None })),
+        );
+    }
+    for old in before.and_then(Config::extender).into_iter().flat_map(|extender| &extender.channels) {
+        let now = core.config.extender().map_or(&[][..], |extender| &extender.channels);
+        if !now.iter().any(|channel| channel.ecid == old.ecid) {
+            effects.push(Effect::Channel { ecid: old.ecid, members: BTreeSet::new() });
+        }
+    }
+    core.effects.extend(effects);
+}
+
+/// Gives the extended ports behind the port at `index` the link it has, and looks whether tags have room on it.
+pub(crate) fn follow_link(core: &mut Core, now: Instant, index: usize) {
+    let Some(port) = core.ports.get(index) else { return };
+    let (cascade, link) = (port.id, port.link.clone());
+    let behind = |port: &&Port| port.extended.is_some_and(|end| end.cascade == cascade);
+    let ends: Vec<PortId> = core.ports.iter().filter(behind).map(|port| port.id).collect();
+    let inner = less(&link, overhead(core, index));
+    for end in &ends {
+        core.handle_link(now, *end, inner.clone());
+    }
+    if !ends.is_empty() {
+        core.effects.push_back(Effect::FollowExtended(cascade));
+    }
+}
+
+/// Octets of the tags that frames have on the port at `index`.
+fn overhead(core: &Core, index: usize) -> u32 {
+    let Some(port) = core.ports.get(index) else { return 0 };
+    let own = core.config.extender().and_then(|e| e.ports.iter().find(|p| p.interface == port.interface));
+    let framing = core.config.cascade(&port.interface).map(|cascade| cascade.framing);
+    match framing.or(own.map(|port| port.framing)) {
+        Some(Framing::Etag) => 8,
+        Some(Framing::Vntag) => 6,
+        None => 0,
+    }
+}
+
+fn less(link: &Link, octets: u32) -> Link {
+    match *link {
+        Link::Absent => Link::Absent,
+        Link::Present { up, mac, ifindex, mtu } => {
+            Link::Present { up, mac, ifindex, mtu: mtu.saturating_sub(octets) }
+        }
+    }
+}
+
+/// Tells of cascade and upstream interfaces whose MTU has no room for tags: the kernel counts all tags of a frame whose
+/// outermost is no C-tag. To be asked when the link of a port has changed.
+pub(crate) fn check_mtu(core: &mut Core, changed: usize) {
+    let links =
+        |port: &&Port| matches!(port.kind, PortKind::Cascade | PortKind::Upstream | PortKind::Transit);
+    let edges = |port: &&Port| {
+        matches!(port.kind, PortKind::Extended | PortKind::Lan | PortKind::Station) && port.extended.is_none()
+    };
+    let Some(port) = core.ports.get(changed).filter(|port| links(port) || edges(port)) else { return };
+    let all = !links(&port);
+    let largest =
+        core.ports.iter().filter(edges).filter_map(|port| port.link.mtu()).max().unwrap_or(LEAST_MTU);
+    let mut short = Vec::new();
+    for (index, port) in core.ports.iter().enumerate().filter(|(_, port)| links(port)) {
+        let (Some(mtu), true) = (port.link.mtu(), all || index == changed) else { continue };
+        let needed = largest + overhead(core, index) + C_TAG;
+        if mtu < needed {
+            let remedy = format!("ip link set {} mtu {needed}, at both ends", port.interface);
+            short.push(Event::ExtensionMtu { port: port.interface.clone(), mtu, needed, remedy });
+        }
+    }
+    short.into_iter().for_each(|event| core.tell(event));
+}
+
+/// Octets of payload every Ethernet interface carries, so that stations behind extended ports can count on them.
+const LEAST_MTU: u32 = 1500;
+const C_TAG: u32 = 4;

@@ -1,0 +1,189 @@
+//! Control frames of extended ports: one socket for all behind a cascade port, for a socket each would have the kernel ask
+//! thousands of filters about every frame.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use carrier::{ControlSocket, Listen};
+use ether::{DownTag, EtherType, Framing, MacAddr, Pcid, Pcp, UpTag};
+use hairpin::PortId;
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use super::{
+    control::{ECP, ECP_DRAFT, HearingRow, Watched, receive, watched},
+    hearing::Method,
+};
+use crate::input::Link;
+
+/// The sockets of cascade ports for what is behind them.
+#[derive(Default)]
+pub(super) struct Extended {
+    cascades: HashMap<PortId, Cascade>,
+    ends: HashMap<PortId, (PortId, Pcid)>,
+}
+
+/// What an extended port is behind.
+pub(super) struct Line<'a> {
+    pub(super) cascade: PortId,
+    pub(super) interface: &'a str,
+    pub(super) framing: Framing,
+    /// Where LLDP is listened to.
+    pub(super) groups: &'a [MacAddr],
+    /// Of the cascade port.
+    pub(super) link: &'a Link,
+}
+
+/// The socket of one cascade port.
+struct Cascade {
+    ifindex: u32,
+    framing: Framing,
+    groups: BTreeSet<MacAddr>,
+    socket: Watched,
+    reader: JoinHandle<()>,
+    ports: Ports,
+}
+
+/// The extended ports by channel, as the reader looks them up.
+type Ports = Arc<Mutex<HashMap<Pcid, PortId>>>;
+
+impl Extended {
+    /// Opens or keeps the socket of a cascade port for the extended ports `ends`; closes it where there are none or there
+    /// is no interface.
+    pub(super) fn follow(
+        &mut self,
+        line: &Line<'_>,
+        ends: Vec<(PortId, Pcid)>,
+        frames: &mpsc::Sender<(PortId, Vec<u8>)>,
+    ) -> anyhow::Result<()> {
+        self.ends.retain(|_, (cascade, _)| *cascade != line.cascade);
+        let Link::Present { ifindex, .. } = *line.link else {
+            drop(self.cascades.remove(&line.cascade));
+            return Ok(());
+        };
+        if ends.is_empty() {
+            drop(self.cascades.remove(&line.cascade));
+            return Ok(());
+        }
+        self.ends.extend(ends.iter().map(|(port, pcid)| (*port, (line.cascade, *pcid))));
+        let groups: BTreeSet<MacAddr> = line.groups.iter().copied().collect();
+        let stays = self.cascades.get(&line.cascade).filter(|open| {
+            (open.ifindex, open.framing) == (ifindex, line.framing)
+                && open.groups == groups
+                && open.socket.get_ref().is_bound()
+        });
+        let known = ends.into_iter().map(|(port, pcid)| (pcid, port)).collect();
+        if let Some(open) = stays {
+            *open.ports.lock().unwrap_or_else(PoisonError::into_inner) = known;
+            return Ok(());
+        }
+        let list: Vec<MacAddr> = groups.iter().copied().collect();
+        let lldp = Listen { ethertype: EtherType::LLDP, groups: &list, tagged: false };
+        let wanted = [lldp, ECP, ECP_DRAFT];
+        let socket = ControlSocket::open_extended(line.interface, line.framing, &wanted)?;
+        let socket: Watched = Arc::new(watched(socket)?);
+        let ports = Arc::new(Mutex::new(known));
+        let reader =
+            tokio::spawn(read(line.framing, Arc::clone(&socket), Arc::clone(&ports), frames.clone()));
+        let open = Cascade { ifindex, framing: line.framing, groups, socket, reader, ports };
+        self.cascades.insert(line.cascade, open);
+        Ok(())
+    }
+
+    /// Forgets an extended port, or what is behind a cascade port.
+    pub(super) fn release(&mut self, port: PortId) {
+        drop(self.cascades.remove(&port));
+        if let Some((cascade, pcid)) = self.ends.remove(&port)
+            && let Some(open) = self.cascades.get(&cascade)
+        {
+            open.ports.lock().unwrap_or_else(PoisonError::into_inner).remove(&pcid);
+        }
+    }
+
+    /// Sends a frame, if `port` is an extended one. What the kernel does not take is lost, as on a wire.
+    pub(super) fn send(&self, port: PortId, frame: &[u8]) -> bool {
+        let Some((cascade, pcid)) = self.ends.get(&port) else { return false };
+        let Some(open) = self.cascades.get(cascade) else { return true };
+        let tag = DownTag { to: (*pcid).into(), source: None, pcp: Pcp::from_low_bits(7), dei: false };
+        if let (Some(tag), Some((addresses, rest))) =
+            (tag.octets(open.framing), frame.split_at_checked(ADDRESSES))
+        {
+            let tagged = [addresses, tag.as_slice(), rest].concat();
+            if let Err(error) = open.socket.get_ref().send(&tagged) {
+                tracing::debug!(port = port.0, %error, "control frame not sent");
+            }
+        }
+        true
+    }
+
+    /// How an extended port hears.
+    pub(super) fn hearing(&self, port: PortId) -> HearingRow {
+        let open = self.ends.get(&port).filter(|(cascade, _)| self.cascades.contains_key(cascade));
+        HearingRow {
+            hearing: open.map(|_| Method::Tap),
+            hearing_because: open.map(|(_, pcid)| format!("E-channel {pcid}")),
+            ..HearingRow::default()
+        }
+    }
+}
+
+impl Drop for Cascade {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+/// Reads frames until the interface fails or the daemon ends.
+async fn read(framing: Framing, socket: Watched, ports: Ports, frames: mpsc::Sender<(PortId, Vec<u8>)>) {
+    loop {
+        let Ok(mut ready) = socket.readable().await else { return };
+        match ready.try_io(|fd| receive(fd.get_ref(), true)) {
+            Ok(Ok(frame)) => {
+                let of = |pcid| ports.lock().unwrap_or_else(PoisonError::into_inner).get(&pcid).copied();
+                let Some((port, frame)) = frame.and_then(|frame| untagged(framing, &frame, of)) else {
+                    continue;
+                };
+                if frames.send((port, frame)).await.is_err() {
+                    return;
+                }
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "control socket of extended ports");
+                if error.kind() != std::io::ErrorKind::NetworkDown {
+                    return;
+                }
+            }
+            Err(_would_block) => {}
+        }
+    }
+}
+
+/// The frame without its tag, and the extended port it came in on.
+fn untagged(
+    framing: Framing,
+    frame: &[u8],
+    port: impl Fn(Pcid) -> Option<PortId>,
+) -> Option<(PortId, Vec<u8>)> {
+    let (addresses, rest) = frame.split_at_checked(ADDRESSES)?;
+    let tag = UpTag::parse(framing, rest).ok()?;
+    Some((port(tag.source)?, [addresses, rest.get(framing.overhead()..)?].concat()))
+}
+
+const ADDRESSES: usize = 12;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_channel_says_which_port() {
+        let frame = [&[1; 12][..], &[0x89, 0x3f, 0xe0, 0, 0, 7, 0, 0], &[0x88, 0xcc, 9]].concat();
+        let of = |pcid: Pcid| (pcid.get() == 7).then_some(PortId(3));
+        let plain = [&[1; 12][..], &[0x88, 0xcc, 9]].concat();
+        assert_eq!(untagged(Framing::Etag, &frame, of), Some((PortId(3), plain)));
+        assert_eq!(untagged(Framing::Etag, &frame, |_| None), None);
+        assert_eq!(untagged(Framing::Vntag, &frame, of), None);
+        (0..20).for_each(|len| assert_eq!(untagged(Framing::Etag, &frame[..len], of), None));
+    }
+}
