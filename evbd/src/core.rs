@@ -15,7 +15,7 @@ use crate::{
     announce::local_info,
     channels::{self, ChannelEnd},
     config::{BridgePortKind, Config, Datapath, Dialect, ExtenderPortKind, RoleConfig, VsiConfig},
-    dcb,
+    csp, dcb,
     dispatch::dispatch,
     edge::EdgeRelay,
     effect::Effect,
@@ -48,6 +48,8 @@ pub struct Core {
     pub(crate) chassis: Option<Chassis>,
     deadlines: BTreeSet<(Instant, PortId)>,
     random: StdRng,
+    /// The port extender's end of port extension, if this is one with sessions.
+    pub(crate) extender: Option<Box<pe::Extender>>,
 }
 
 impl Core {
@@ -73,12 +75,15 @@ impl Core {
             chassis: None,
             deadlines: BTreeSet::new(),
             random,
+            extender: None,
         };
+        core.extender = csp::extender(&core.config, core.random.random(), now);
         core.take_profiles(now);
         core.know_vms();
         extension::provision(&mut core, None);
         for index in 0..core.ports.len() {
             channels::equip(&mut core, now, index);
+            csp::equip(&mut core, index, false);
             wiring::settle(&mut core, now, index);
         }
         core
@@ -101,7 +106,9 @@ impl Core {
             Input::Link { port, .. } if self.end(port).is_some() || self.extended(port).is_some() => {}
             Input::Link { port, link } => self.handle_link(now, port, link),
             Input::Frame { port, frame } => {
-                if let Some(port) = self.ports.get_mut(port.index()) {
+                if !csp::handle_frame(self, now, port, &frame)
+                    && let Some(port) = self.ports.get_mut(port.index())
+                {
                     dispatch(port, now, &frame);
                 }
                 self.settle(now, port);
@@ -119,6 +126,10 @@ impl Core {
             Input::Resume { records } => state::resume(self, now, records),
             Input::DcbApplied { port, report } => dcb::applied(self, port.index(), report),
             Input::Timeout => {
+                if let Some(extender) = &mut self.extender {
+                    extender.handle_timeout(now);
+                    self.settle(now, PortId(0));
+                }
                 while let Some(&(at, port)) = self.deadlines.first().filter(|(at, _)| *at <= now) {
                     self.deadlines.remove(&(at, port));
                     if let Some(port) = self.ports.get_mut(port.index()) {
@@ -139,7 +150,8 @@ impl Core {
     /// When [`Input::Timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(at, _)| *at)
+        let extender = self.extender.as_ref().and_then(|extender| extender.poll_timeout());
+        ether::time::earliest(self.deadlines.first().map(|(at, _)| *at), extender)
     }
 
     /// All that is to be remembered now.
@@ -305,6 +317,7 @@ impl Core {
             None => self.ports.push(new),
         }
         channels::equip(self, now, free);
+        csp::equip(self, free, false);
         Some(id)
     }
 
@@ -352,6 +365,7 @@ impl Core {
             wiring::announce(port, now);
             channels::announce(port, now);
         }
+        csp::announce(self, now, index);
         dcb::speak(self, now, index);
     }
 
@@ -368,6 +382,11 @@ impl Core {
         {
             tracing::warn!(%id, %error, "VSI command refused");
         }
+    }
+
+    /// A random number, one of few.
+    pub(crate) fn draw(&mut self) -> u16 {
+        self.random.random()
     }
 
     fn settle(&mut self, now: Instant, port: PortId) {
@@ -434,6 +453,7 @@ impl Core {
                 Event::LinkDown { port: name.clone() }
             });
         }
+        csp::follow(self, now, id.index());
         if vm {
             self.follow_vm(now, id, is, absent);
         }
@@ -468,12 +488,18 @@ impl Core {
     }
 }
 
+/// Ports of port extenders behind one cascade port: as many as there are identifiers for them.
+const EXTENDED: u16 = 4094;
+
 /// How many ports there may be while a daemon of this configuration runs.
 pub(crate) fn max_ports(config: &Config) -> u16 {
     let named = u16::try_from(port_list(config).len()).unwrap_or(u16::MAX);
     let pools = config.bridge().map_or(&[][..], |bridge| bridge.ports.as_slice());
     let channels = pools.iter().filter_map(|port| port.svids).map(|svids| u16::from(svids.capacity.get()));
-    channels.fold(named.saturating_add(config.relay.spare_ports), u16::saturating_add)
+    let sessions =
+        pools.iter().filter_map(|port| port.cascade.as_ref()).filter(|cascade| cascade.extended.is_empty());
+    let extended = sessions.map(|_| EXTENDED);
+    channels.chain(extended).fold(named.saturating_add(config.relay.spare_ports), u16::saturating_add)
 }
 
 /// The ports a configuration names: protocol ports first, so that the chassis is named after one.

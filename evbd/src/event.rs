@@ -117,6 +117,31 @@ pub enum Event {
         /// What helps.
         remedy: String,
     },
+    /// A session with a controlling bridge or a port extender is in another state.
+    ExtensionSession {
+        /// The port by which the other end is reached.
+        port: String,
+        /// The state.
+        #[serde(flatten)]
+        state: pe::SessionState,
+        /// The same in words.
+        words: &'static str,
+    },
+    /// A port extender has chosen another upstream port.
+    Upstream {
+        /// Which; none: it hears no controlling bridge.
+        port: Option<String>,
+    },
+    /// A port of a port extender is a port of this bridge now.
+    ExtendedPortMade {
+        /// Its name here.
+        port: String,
+    },
+    /// It is no more.
+    ExtendedPortGone {
+        /// Its name here.
+        port: String,
+    },
     /// An edge relay of the station was switched, or is held by policy, or is held no longer.
     Relay {
         /// The uplink or S-channel it is behind.
@@ -329,6 +354,10 @@ impl Event {
             Self::ChannelDown { .. } => "channel_down",
             Self::ExtensionMtu { .. } => "extension_mtu",
             Self::ChannelMtu { .. } => "channel_mtu",
+            Self::ExtensionSession { .. } => "extension_session",
+            Self::Upstream { .. } => "upstream",
+            Self::ExtendedPortMade { .. } => "extended_port_made",
+            Self::ExtendedPortGone { .. } => "extended_port_gone",
             Self::Probe { .. } => "probe",
             Self::Relay { .. } => "relay",
             Self::Reflective { .. } => "reflective",

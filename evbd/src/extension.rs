@@ -11,6 +11,7 @@ use hairpin::{Parameters, PortId};
 use crate::{
     config::{BridgePortKind, Config, ExtenderPortKind},
     core::Core,
+    csp,
     effect::Effect,
     event::Event,
     input::Link,
@@ -84,7 +85,7 @@ pub(crate) fn provision(core: &mut Core, before: Option<&Config>) {
             effects.push(Effect::Flood { cascade, vlan: flood.vlan, channel });
         }
     }
-    if let Some(extender) = core.config.extender() {
+    if let Some(extender) = core.config.extender().filter(|extender| extender.is_static()) {
         for port in &extender.ports {
             let (Some(pcid), Some(at)) = (port.pcid, id(&port.interface)) else { continue };
             let parameters = Some(Box::new(Parameters::new(pcid)));
@@ -124,10 +125,31 @@ pub(crate) fn follow_link(core: &mut Core, now: Instant, index: usize) {
     let ends: Vec<PortId> = core.ports.iter().filter(behind).map(|port| port.id).collect();
     let inner = less(&link, overhead(core, index));
     for end in &ends {
-        core.handle_link(now, *end, inner.clone());
+        let link = at_end(core, cascade, *end, inner.clone());
+        core.handle_link(now, *end, link);
     }
     if !ends.is_empty() {
         core.effects.push_back(Effect::FollowExtended(cascade));
+    }
+}
+
+/// The same for one extended port: it has come, or what its port extender says of its link is new.
+pub(crate) fn follow_end(core: &mut Core, now: Instant, id: PortId) {
+    let Some(ExtendedEnd { cascade, .. }) = core.extended(id) else { return };
+    let Some(port) = core.ports.get(cascade.index()).filter(|port| port.known) else { return };
+    let inner = less(&port.link, overhead(core, cascade.index()));
+    let link = at_end(core, cascade, id, inner);
+    core.handle_link(now, id, link);
+    core.effects.push_back(Effect::FollowExtended(cascade));
+}
+
+/// The link of an extended port, when the way to it is `link`.
+fn at_end(core: &Core, cascade: PortId, end: PortId, link: Link) -> Link {
+    match link {
+        Link::Present { up, mac, ifindex, mtu } => {
+            Link::Present { up: up && csp::is_up(core, cascade, end), mac, ifindex, mtu }
+        }
+        Link::Absent => Link::Absent,
     }
 }
 

@@ -9,6 +9,7 @@ mod channels;
 pub mod cli;
 pub mod config;
 mod core;
+mod csp;
 mod dcb;
 pub mod decode;
 mod describe;

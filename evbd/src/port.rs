@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::{
     channels::{ChannelEnd, Uap},
+    csp::Speaker,
     dcb::Dcb,
     edge::EdgeRelay,
     extension::ExtendedEnd,
@@ -64,6 +65,8 @@ pub(crate) struct Port {
     pub(crate) extended: Option<ExtendedEnd>,
     /// CDCP, if there may be S-channels.
     pub(crate) uap: Option<Box<Uap>>,
+    /// Port extension, where it is spoken.
+    pub(crate) csp: Option<Box<Speaker>>,
     /// DCBX, once the interface was seen, if it is on.
     pub(crate) dcb: Option<Box<Dcb>>,
     pub(crate) ignored: Ignored,
@@ -143,6 +146,7 @@ impl Port {
             channel,
             extended: None,
             uap: None,
+            csp: None,
             dcb: None,
             ignored: Ignored::default(),
             deadline: None,
@@ -205,7 +209,8 @@ impl Port {
             earliest(earliest(side, edge.ecp.poll_timeout()), edge.presumed)
         });
         let cdcp = self.uap.as_ref().and_then(|uap| uap.engine.poll_timeout());
-        earliest(earliest(lldp, edge), cdcp)
+        let csp = self.csp.as_ref().and_then(|csp| csp.poll_timeout());
+        earliest(earliest(lldp, edge), earliest(cdcp, csp))
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
@@ -214,6 +219,9 @@ impl Port {
         }
         if let Some(uap) = &mut self.uap {
             uap.engine.handle_timeout(now);
+        }
+        if let Some(csp) = &mut self.csp {
+            csp.handle_timeout(now);
         }
         if let Some(edge) = &mut self.edge {
             edge.ecp.handle_timeout(now);

@@ -1,6 +1,7 @@
 //! Rows of the tables the daemon shows. Their field names are the JSON and D-Bus interface ([`crate::api::SCHEMA`]).
 
 mod drops;
+mod extension;
 mod objects;
 mod profiles;
 mod trace;
@@ -39,6 +40,7 @@ pub(crate) fn rows(
         Table::Neighbors => core.ports.iter().flat_map(|port| neighbors(port, now)).map(row).collect(),
         Table::Evb => core.ports.iter().filter_map(|port| evb(core, port)).map(row).collect(),
         Table::Channels => core.ports.iter().flat_map(|port| channels::rows(core, port)).collect(),
+        Table::Extension => core.ports.iter().flat_map(|port| extension::rows(core, port)).collect(),
         Table::Vsi => core.ports.iter().flat_map(|port| vsis(core, port, None, now)).collect(),
         Table::Ports => {
             let mut stats = planes.carrier_stats();

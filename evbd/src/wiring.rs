@@ -11,6 +11,8 @@
 //!                                 dcbx ─ what is operational ─▶ device, or data path
 //!   LLDP neighbour ─ CDCP TLV ─▶ cdcp ─ own CDCP TLV ─▶ LLDP
 //!                                cdcp ─ channel there/gone ─▶ the channel's port, with an EVB link of its own
+//!   LLDP neighbour ─ Port Extension TLV ─▶ pe ─ own TLVs ─▶ LLDP
+//!                                         pe ─ a port there/gone, channels ─▶ ports, data path
 //!   vdp (station) ─ associated/gone ─▶ gate of the VM's port, edge relay, herald ─ announcements ─▶ wire
 //! ```
 
@@ -32,7 +34,7 @@ use crate::{
     channels,
     config::OnPeerLoss,
     core::Core,
-    dcb, dialect, edge,
+    csp, dcb, dialect, edge,
     effect::Effect,
     event::Event,
     order,
@@ -49,7 +51,7 @@ pub(crate) fn settle(core: &mut Core, now: Instant, index: usize) {
 
 /// Passes one output on; false when there was none.
 fn step(core: &mut Core, now: Instant, index: usize) -> bool {
-    if dcb::step(core, now, index) || channels::step(core, now, index) {
+    if dcb::step(core, now, index) || channels::step(core, now, index) || csp::step(core, now, index) {
         return true;
     }
     let Some(port) = core.ports.get_mut(index) else { return false };
@@ -115,7 +117,10 @@ fn from_lldp(core: &mut Core, now: Instant, index: usize, scope: Scope, output: 
                 .and_then(|agent| agent.neighbor(subject(&what)?))
                 .and_then(|neighbor| neighbor.info.system_name.as_ref().map(ToString::to_string));
             match scope {
-                Scope::NearestBridge => dcb::neighbors(port),
+                Scope::NearestBridge => {
+                    dcb::neighbors(port);
+                    csp::neighbors(core, now, index);
+                }
                 Scope::NearestNonTpmr => channels::neighbors(core, now, index),
                 Scope::NearestCustomer => customer_neighbors(core, now, index),
             }
@@ -371,9 +376,11 @@ fn from_bridge(core: &mut Core, now: Instant, index: usize, output: bridge::Outp
         },
         bridge::Output::Install { id: vsi, manager, type_id, version, filter, .. } => {
             open(core, id, &vsi, (manager, type_id, version), &filter);
+            csp::vlans_changed(core, now, id);
         }
         bridge::Output::Remove { id: vsi, .. } => {
             shut(core, id, &vsi);
+            csp::vlans_changed(core, now, id);
         }
         bridge::Output::Held(held) => {
             let opened = (held.command == vdp::Command::Associate).then(|| core.key(id, &held.id));
@@ -512,7 +519,7 @@ pub(crate) fn shut_port(core: &mut Core, index: usize) {
     }
 }
 
-fn transmit(core: &mut Core, index: usize, to: MacAddr, ethertype: EtherType, pdu: &[u8]) {
+pub(crate) fn transmit(core: &mut Core, index: usize, to: MacAddr, ethertype: EtherType, pdu: &[u8]) {
     let Some(port) = core.ports.get(index) else { return };
     // Without an interface there is nothing to send from; the engines' timers repeat what matters.
     let Some(from) = port.mac() else { return };

@@ -407,19 +407,28 @@ impl Extender {
     }
 
     fn handle_answer(&mut self, now: Instant, request: &Pdu, answer: &Pdu, granted: bool) {
-        let Some(local) = request.ports().next().map(|item| item.id) else { return };
-        let Some(port) = self.ports.get_mut(&local) else { return };
+        let known = request.ports().next().map(|item| item.id).filter(|local| self.ports.contains_key(local));
+        let Some(local) = known else { return };
         match request.message {
-            Message::Create => match answer.ecid.and_then(ECid::pcid).filter(|_| granted) {
-                Some(pcid) if self.by_pcid.get(&pcid).is_none_or(|other| *other == local) => {
-                    self.take(now, local, pcid);
+            Message::Create => {
+                let pcid = answer.ecid.and_then(ECid::pcid).filter(|_| granted);
+                let other =
+                    pcid.and_then(|pcid| self.by_pcid.get(&pcid)).copied().filter(|other| *other != local);
+                // One that is left from the last session gives way; what is granted twice is not to be used.
+                let live = |local| self.ports.get(&local).is_some_and(|port| port.stage == Stage::Active);
+                match (pcid, other) {
+                    (Some(pcid), other) if !other.is_some_and(live) => {
+                        other.into_iter().for_each(|other| self.shut(other));
+                        self.take(now, local, pcid);
+                    }
+                    _ => {
+                        if let Some(port) = self.ports.get_mut(&local) {
+                            port.stage = Stage::Refused;
+                        }
+                        self.shut(local);
+                    }
                 }
-                // Refused, or given another's identifier: not to be used.
-                _ => {
-                    port.stage = Stage::Refused;
-                    self.shut(local);
-                }
-            },
+            }
             Message::Delete => {
                 self.shut(local);
                 if let Some(port) = self.ports.get_mut(&local) {
@@ -442,6 +451,10 @@ impl Extender {
         port.stale = false;
         port.pcid = Some(pcid);
         self.by_pcid.insert(pcid, local);
+        // What the last session knew as a port further down.
+        if self.channels.remove(&ECid::from(pcid)).is_some() {
+            self.out.push_back(Output::Channel(pcid.into(), Vec::new()));
+        }
         match port.info {
             Some(_) if port.parameters.is_none() => {
                 let parameters = PortParameters::new(pcid);

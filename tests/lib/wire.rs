@@ -5,22 +5,24 @@
 //! relay at once, and sends probes of reflective relay back where it is on and their source admitted. A bridge that is to
 //! forward has the real relay: [`Wire::forwards`].
 
+mod extension;
 mod forwarding;
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
     time::Duration,
 };
 
 use ether::{EtherType, FrameView, Instant, MacAddr, Tag, Vid};
 use evbd::{
-    Config, Core, DeviceReport, DeviceState, Effect, Event, Input, Link, PortId, Record, RecordKey, Target,
-    VsiOrder,
+    Config, Core, DeviceReport, DeviceState, Effect, Event, Input, Link, PortId, PortKind, Record, RecordKey,
+    Target, VsiOrder,
 };
 use hairpin::{EdgeMode, VsiEntry, VsiKey, svlan};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
+use extension::{Extension, Step};
 use forwarding::{Fate, Forwarding};
 
 /// The EtherType of frames between ports whose data path is played here: local experimental 2.
@@ -60,6 +62,10 @@ pub struct Machine {
     pub modes: BTreeMap<PortId, EdgeMode>,
     /// Frames of [`DATA`] that arrived, each with the port it was for.
     pub received: Vec<(String, Vec<u8>)>,
+    /// What it knows of E-channels.
+    extension: Extension,
+    /// Extended ports that are up.
+    extended: BTreeSet<String>,
     /// Frames of S-VLANs that belong to no channel.
     pub unknown: u64,
     /// Sends no probe back, whatever it says.
@@ -143,6 +149,8 @@ impl Wire {
             mode,
             modes: BTreeMap::new(),
             received: Vec::new(),
+            extension: Extension::default(),
+            extended: BTreeSet::new(),
             unknown: 0,
             liar: false,
             sent: Vec::new(),
@@ -212,6 +220,8 @@ impl Wire {
         m.dead = true;
         m.fuse = None;
         m.open.clear();
+        m.extension = Extension::default();
+        m.extended.clear();
         m.reflective.clear();
         m.forwarding = m.forwarding.as_ref().map(|_| Forwarding::new(&m.config));
     }
@@ -297,6 +307,33 @@ impl Wire {
         for (machine, port) in self.cables[cable].ends {
             self.link(machine, port, plugged);
         }
+    }
+
+    /// Pulls two cables at a machine, and puts each where the other was.
+    pub fn swap(&mut self, machine: usize, cables: [usize; 2]) {
+        for cable in cables {
+            self.plug(cable, false);
+        }
+        let at = cables.map(|cable| {
+            self.cables[cable].ends.iter().position(|end| end.0 == machine).expect("an end there")
+        });
+        let ports = [self.cables[cables[0]].ends[at[0]], self.cables[cables[1]].ends[at[1]]];
+        for (n, cable) in cables.into_iter().enumerate() {
+            self.cables[cable].ends[at[n]] = ports[1 - n];
+            self.machines[machine].cables.insert(ports[1 - n].1, cable);
+            self.plug(cable, true);
+        }
+    }
+
+    /// Has a frame come to a port of a port extender from outside.
+    pub fn enter(&mut self, machine: usize, interface: &str, frame: Vec<u8>) {
+        let port = self.machines[machine].port(interface);
+        self.come(machine, port, frame);
+    }
+
+    /// Forgets what has arrived.
+    pub fn forget_received(&mut self, machine: usize) {
+        self.machines[machine].received.clear();
     }
 
     /// Changes how a cable treats frames from now on.
@@ -400,37 +437,60 @@ impl Wire {
     fn happen(&mut self, thing: Due) {
         match thing {
             Due::Frame { cable, .. } if !self.cables[cable].plugged => {}
-            Due::Frame { machine, port, frame, .. } => {
-                let m = &mut self.machines[machine];
-                let Some((port, frame)) = m.by_svlan(port, frame) else {
-                    m.unknown += 1;
-                    return;
-                };
-                if FrameView::parse(&frame).is_ok_and(|view| view.ethertype == DATA) {
-                    let name = m.name(port);
-                    return m.received.push((name, frame));
-                }
-                if self.machines[machine].sends_back(port, &frame) {
-                    return self.transmit(machine, port, &frame);
-                }
-                let m = &mut self.machines[machine];
-                let fate = match &mut m.forwarding {
-                    _ if m.dead => return,
-                    Some(forwarding) => forwarding.process(self.now, port, &frame),
-                    None => Fate::Punted,
-                };
-                match fate {
-                    Fate::Punted => self.input(machine, Input::Frame { port, frame }),
-                    Fate::Sent(copies) => {
-                        copies.iter().for_each(|(port, frame)| self.transmit(machine, *port, frame));
-                    }
-                }
-            }
+            Due::Frame { machine, port, frame, .. } => self.come(machine, port, frame),
             Due::Timeout { machine, life } => {
                 let m = &self.machines[machine];
                 if m.life == life && m.core.poll_timeout().is_some_and(|at| at <= self.now) {
                     self.input(machine, Input::Timeout);
                 }
+            }
+        }
+    }
+
+    /// A frame has come to a port: by E-channels and S-VLANs to where it is for.
+    fn come(&mut self, machine: usize, port: PortId, frame: Vec<u8>) {
+        if self.machines[machine].dead {
+            return;
+        }
+        for step in self.machines[machine].steps(port, frame) {
+            match step {
+                Step::Here(port, frame) => self.arrived(machine, port, frame),
+                Step::Out(port, frame) if self.machines[machine].cables.contains_key(&port) => {
+                    self.transmit(machine, port, &frame);
+                }
+                Step::Out(port, frame) => {
+                    let name = self.machines[machine].name(port);
+                    self.machines[machine].received.push((name, frame));
+                }
+            }
+        }
+    }
+
+    fn arrived(&mut self, machine: usize, port: PortId, frame: Vec<u8>) {
+        let m = &mut self.machines[machine];
+        let Some((port, frame)) = m.by_svlan(port, frame) else {
+            m.unknown += 1;
+            return;
+        };
+        if FrameView::parse(&frame).is_ok_and(|view| view.ethertype == DATA) {
+            let copies = m.flood(port, &frame);
+            let name = m.name(port);
+            m.received.push((name, frame));
+            return copies.iter().for_each(|(port, frame)| self.transmit(machine, *port, frame));
+        }
+        if self.machines[machine].sends_back(port, &frame) {
+            return self.transmit(machine, port, &frame);
+        }
+        let m = &mut self.machines[machine];
+        let fate = match &mut m.forwarding {
+            _ if m.dead => return,
+            Some(forwarding) => forwarding.process(self.now, port, &frame),
+            None => Fate::Punted,
+        };
+        match fate {
+            Fate::Punted => self.input(machine, Input::Frame { port, frame }),
+            Fate::Sent(copies) => {
+                copies.iter().for_each(|(port, frame)| self.transmit(machine, *port, frame));
             }
         }
     }
@@ -464,6 +524,7 @@ impl Wire {
                 }
                 *left -= 1;
             }
+            let Some(effect) = m.extension.take(effect) else { continue };
             match effect {
                 Effect::Transmit { port, frame } => {
                     let ethertype = FrameView::parse(&frame).map(|view| view.ethertype);
@@ -507,8 +568,8 @@ impl Wire {
                     m.open.remove(&key);
                 }
                 // Whoever plays says when an interface is there.
+                Effect::FollowPort(port) => m.extension.follow(port, &m.core),
                 Effect::FollowPorts
-                | Effect::FollowPort(_)
                 | Effect::FollowChannels(_)
                 | Effect::FollowExtended(_)
                 | Effect::Flood { .. }
@@ -525,7 +586,18 @@ impl Wire {
                     let report = DeviceReport { state: DeviceState::NoDcb, changes: Vec::new(), note: None };
                     m.core.handle(self.now, Input::DcbApplied { port, report });
                 }
-                Effect::Event(event) => m.events.push((self.now, event)),
+                Effect::Event(event) => {
+                    match &event {
+                        Event::LinkUp { port } if port.contains(':') => drop(m.extended.insert(port.clone())),
+                        Event::LinkDown { port }
+                        | Event::LinkAbsent { port }
+                        | Event::ExtendedPortGone { port } => {
+                            m.extended.remove(port);
+                        }
+                        _ => {}
+                    }
+                    m.events.push((self.now, event));
+                }
             }
         }
         if let Some(at) = self.machines[machine].core.poll_timeout() {
@@ -536,6 +608,7 @@ impl Wire {
 
     fn transmit(&mut self, machine: usize, port: PortId, frame: &[u8]) {
         let Some((port, frame)) = self.machines[machine].through_svlan(port, frame) else { return };
+        let (port, frame) = self.machines[machine].extension.out(port, &frame);
         let Some(&number) = self.machines[machine].cables.get(&port) else { return };
         let cable = &self.cables[number];
         let faults = cable.faults;
@@ -587,6 +660,38 @@ impl Machine {
         let component = self.core.component(self.port(interface));
         let ends = self.core.ports().filter_map(|(port, name, _)| Some((name, component.svid(port)?)));
         ends.map(|(name, svid)| (name.rsplit('/').next().unwrap_or(name).to_owned(), svid.get())).collect()
+    }
+
+    /// Extended ports that are up.
+    #[must_use]
+    pub fn extended_up(&self) -> usize {
+        self.extended.len()
+    }
+
+    /// Channels of several members that its floods leave by.
+    #[must_use]
+    pub fn floods(&self) -> usize {
+        self.extension.floods()
+    }
+
+    /// What becomes of a frame that came to a port, as far as E-channels are concerned.
+    fn steps(&self, port: PortId, frame: Vec<u8>) -> Vec<Step> {
+        if self.config.extender().is_none() {
+            return self.extension.at_bridge(port, frame).into_iter().collect();
+        }
+        let below = |port: PortId| match self.core.port(port)?.1 {
+            PortKind::Transit => Some(true),
+            PortKind::Extended => Some(false),
+            _ => None,
+        };
+        self.extension.at_extender(port, frame, below)
+    }
+
+    /// Copies of a frame that is flooded from an extended port, to all others that are up.
+    fn flood(&self, from: PortId, frame: &[u8]) -> Vec<(PortId, Vec<u8>)> {
+        let up = self.core.ports().filter(|(_, name, _)| self.extended.contains(*name));
+        let ports: BTreeSet<PortId> = up.map(|(port, _, _)| port).collect();
+        self.extension.flood(from, frame, &ports)
     }
 
     /// The interfaces of its ports.

@@ -128,6 +128,7 @@ fn daemon(message: &Message, method: &str) -> Result<Call, Error> {
         "Neighbors" => table(Table::Neighbors),
         "Evb" => table(Table::Evb),
         "Channels" => table(Table::Channels),
+        "Extension" => table(Table::Extension),
         "Vsi" => table(Table::Vsi),
         "Ports" => table(Table::Ports),
         "Dcbx" => table(Table::Dcbx),

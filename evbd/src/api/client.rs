@@ -30,6 +30,7 @@ trait Daemon1 {
     fn captures(&self) -> zbus::Result<Vec<Dict>>;
     fn libvirt(&self) -> zbus::Result<Vec<Dict>>;
     fn channels(&self) -> zbus::Result<Vec<Dict>>;
+    fn extension(&self) -> zbus::Result<Vec<Dict>>;
     fn events(&self, after: u64) -> zbus::Result<Vec<Dict>>;
     fn reload(&self) -> zbus::Result<Vec<Dict>>;
     fn stop(&self, deassociate: bool, timeout: u32) -> zbus::Result<Vec<Dict>>;
@@ -82,6 +83,7 @@ impl Client {
             Table::Drops => self.proxy.drops().await,
             Table::Rates => self.proxy.rates().await,
             Table::Channels => self.proxy.channels().await,
+            Table::Extension => self.proxy.extension().await,
             Table::Captures => self.proxy.captures().await,
             Table::Libvirt => self.proxy.libvirt().await,
         };

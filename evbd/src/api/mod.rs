@@ -50,6 +50,8 @@ pub enum Table {
     Evb,
     /// S-channels, those wanted and not there too.
     Channels,
+    /// Sessions of port extension: controlling bridges and port extenders.
+    Extension,
     /// VSIs and their state.
     Vsi,
     /// Interfaces, relay mode and frame counters.
@@ -80,6 +82,7 @@ impl Table {
             Self::Neighbors => "neighbors",
             Self::Evb => "evb",
             Self::Channels => "channels",
+            Self::Extension => "extension",
             Self::Vsi => "vsi",
             Self::Ports => "ports",
             Self::Dcbx => "dcbx",

@@ -103,6 +103,7 @@ pub(crate) const DAEMON: Interface = Interface {
     methods: &[
         show("Neighbors", "LLDP neighbours, a row each."),
         show("Evb", "EVB negotiation, a row for each port that takes part."),
+        show("Extension", "Sessions of port extension, a row each."),
         show("Channels", "S-channels, a row each, those wanted and not there too."),
         show("Vsi", "VSIs, a row each."),
         show("Ports", "Ports with their counters, a row each."),

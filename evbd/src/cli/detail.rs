@@ -25,6 +25,7 @@ pub(super) fn blocks(table: Table, rows: &[Value]) -> String {
         | Table::Rates
         | Table::Channels
         | Table::Libvirt
+        | Table::Extension
         | Table::Captures => plain(row),
     };
     rows.iter().map(block).collect::<Vec<_>>().join("\n")

@@ -185,6 +185,17 @@ const fn columns(table: Table) -> Columns {
             ("CDCP", "words"),
             ("BECAUSE", "because"),
         ],
+        Table::Extension => &[
+            ("PORT", "port"),
+            ("ROLE", "role"),
+            ("PEER", "peer"),
+            ("STATE", "state"),
+            ("PORTS", "ports"),
+            ("CHANNELS", "channels"),
+            ("TIER", "tier"),
+            ("CHOSEN", "chosen"),
+            ("BECAUSE", "words"),
+        ],
         Table::Drops => &[
             ("AGO MS", "ago_ms"),
             ("PORT", "port"),
@@ -228,6 +239,7 @@ const fn nothing(table: Table) -> &'static str {
         Table::Drops => "drops",
         Table::Rates => "ports",
         Table::Channels => "ports with S-channels",
+        Table::Extension => "ports with port extension",
         Table::Captures => "captures",
         Table::Libvirt => "guests of libvirt",
     }

@@ -13,7 +13,7 @@ use vdp::Timing;
 
 use super::{
     BridgeConfig, BridgePort, BridgePortKind, ChannelConfig, Config, EdgeConfig, Fallback, Fault, OnPeerLoss,
-    RoleConfig, StationConfig, StationMode, agents, carrier, control, dcb, extension, libvirt, relay,
+    RoleConfig, StationConfig, StationMode, agents, carrier, control, csp, dcb, extension, libvirt, relay,
     s_channels, schema, vsi, vsidb,
 };
 
@@ -22,6 +22,7 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
     let carrier = carrier::carrier(&file)?;
     let role_span = file.role.span();
     let role = *file.role.get_ref();
+    let role_kind = role;
     let evb_span = file.evb.as_ref().map_or_else(|| role_span.clone(), Spanned::span);
     let evb = file.evb.map(Spanned::into_inner).unwrap_or_default();
     if let Some(relay) = &evb.relay {
@@ -89,6 +90,7 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
         }
     };
     let libvirt = libvirt::libvirt(file.libvirt, &role, &carrier)?;
+    let extension = csp::extension(file.extension, role_kind)?;
     let vsidb = vsidb::vsidb(file.vsidb, file.profiles, file.managers)?;
     let manual = evb.manual.unwrap_or(false);
     let on_peer_loss = evb.on_peer_loss.unwrap_or(OnPeerLoss::Keep);
@@ -113,6 +115,7 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
         relay,
         carrier,
         libvirt,
+        extension,
         vsidb,
     })
 }

@@ -209,6 +209,14 @@ pub(super) fn absent(port: &schema::Port) -> Result<(), Fault> {
     }
 }
 
+impl ExtenderConfig {
+    /// Whether the file says where channels lead; else the controlling bridge does, in sessions.
+    #[must_use]
+    pub fn is_static(&self) -> bool {
+        !self.channels.is_empty() || self.ports.iter().any(|port| port.pcid.is_some())
+    }
+}
+
 /// The ports and channels of a port extender.
 pub(super) fn extender(
     ports: Vec<Spanned<schema::Port>>,

@@ -7,6 +7,7 @@ mod agents;
 mod carrier;
 mod check;
 mod control;
+mod csp;
 mod dcb;
 mod extension;
 mod libvirt;
@@ -34,6 +35,7 @@ pub use self::{
     agents::AgentSettings,
     carrier::{CarrierConfig, Choice, Datapath},
     control::{ControlConfig, Readers},
+    csp::ExtensionConfig,
     dcb::{Apply, DcbxConfig},
     extension::{
         CascadeConfig, ChannelConfig as EChannelConfig, ExtendedConfig, ExtenderConfig, ExtenderPort,
@@ -80,6 +82,8 @@ pub struct Config {
     pub carrier: CarrierConfig,
     /// What is done for libvirt.
     pub libvirt: LibvirtConfig,
+    /// Sessions of port extension.
+    pub extension: ExtensionConfig,
     /// Where the VSI type database comes from.
     pub vsidb: VsiDbConfig,
 }

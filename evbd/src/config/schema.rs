@@ -15,6 +15,7 @@ use super::{
     agents::LldpKeys,
     carrier::{Capture, Choice, Datapath, Workers},
     control::ControlKeys,
+    csp::ExtensionKeys,
     dcb::DcbxKeys,
     extension::{ChannelKeys as EChannelKeys, ExtendedKeys, FloodKeys},
     libvirt::LibvirtKeys,
@@ -40,6 +41,7 @@ pub(super) struct File {
     pub(super) dcbx: DcbxKeys,
     #[serde(default)]
     pub(super) evb: Option<Spanned<Evb>>,
+    pub(super) extension: Option<Spanned<ExtensionKeys>>,
     #[serde(default)]
     pub(super) libvirt: LibvirtKeys,
     #[serde(default)]

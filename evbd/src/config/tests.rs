@@ -523,3 +523,44 @@ fn channels_of_both_roles() {
         assert!(said.contains(error), "{said}");
     }
 }
+
+#[test]
+fn sessions_of_port_extension() {
+    let bridge = |extension: &str| {
+        format!(
+            "role = \"bridge\"\n{extension}\n[[port]]\ninterface = \"c0\"\nkind = \"lan\"\ncascade = true\n"
+        )
+    };
+    let extender = |extension: &str| {
+        format!("role = \"extender\"\n{extension}\n[[port]]\ninterface = \"up\"\nkind = \"upstream\"\n")
+    };
+    let of =
+        |text: String| Config::parse("c", &text).map(|config| config.extension).map_err(|e| format!("{e:?}"));
+    let default = of(bridge("")).unwrap();
+    assert_eq!(
+        (default.priority, default.tiers, default.hold.as_secs(), default.ecp.max_retries),
+        (128, 4, 0, 7)
+    );
+    let held = of(extender("[extension]\nupstream_loss = { hold = 30 }")).unwrap();
+    assert_eq!(held.hold.as_secs(), 30);
+    assert_eq!(of(extender("[extension]\nupstream_loss = \"down\"")).unwrap().hold.as_secs(), 0);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let book = |text: &str| {
+        std::fs::write(file.path(), text).unwrap();
+        of(bridge(&format!("[extension]\ncodebook = {:?}", file.path())))
+    };
+    let p0 = include_str!("../../dist/codebook-p0.toml");
+    assert_eq!(book(&p0.replace("\"P0\"", "\"mine\"")).unwrap().book.name, "mine");
+    assert!(book(&p0.replace("create = 2", "create = 1")).unwrap_err().contains("the code 1 of create"));
+    assert!(book("x").unwrap_err().contains("code book"));
+    for (wrong, says) in [
+        (bridge("[extension]\nupstream_loss = \"down\""), "for the other end"),
+        (extender("[extension]\npriority = 3"), "for the other end"),
+        (bridge("[extension]\npriority = 0"), "out of range"),
+        (bridge("[extension]\ncodebook = \"/nowhere\""), "code book /nowhere"),
+        (extender("[extension]\nupstream_loss = { hold = 0 }"), "out of range"),
+    ] {
+        let error = of(wrong).unwrap_err();
+        assert!(error.contains(says), "{error}");
+    }
+}

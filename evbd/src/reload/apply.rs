@@ -1,12 +1,16 @@
 //! Taking over another configuration while everything runs. What did not change is not touched.
 
+use std::collections::BTreeSet;
+
 use ether::Instant;
+use hairpin::PortId;
 use vdp::{Command, VsiId};
 
 use crate::{
     channels,
     config::{Config, RoleConfig, StationConfig, VsiConfig},
     core::{self, Core},
+    csp,
     effect::Effect,
     extension,
     port::{Port, PortKind, Side},
@@ -128,13 +132,18 @@ fn ports(core: &mut Core, now: Instant) {
     // S-channels before their interface.
     let mut order: Vec<usize> = (0..core.ports.len()).collect();
     order.sort_by_key(|index| core.ports.get(*index).is_some_and(|port| port.channel.is_none()));
+    // Those of sessions are their port extender's to end.
+    let made: BTreeSet<PortId> =
+        core.ports.iter().filter(|port| csp::made(core, port)).map(|port| port.id).collect();
     for index in order {
         let stays = |port: &Port| {
             let (interface, scid) = channels::parts(&port.interface);
             // Those of a bridge are the station's to end.
             let name =
                 if scid.is_some() && port.kind == PortKind::Station { interface } else { &port.interface };
-            port.is_free() || wanted.iter().any(|(i, kind)| *name == **i && port.kind == *kind)
+            port.is_free()
+                || made.contains(&port.id)
+                || wanted.iter().any(|(i, kind)| *name == **i && port.kind == *kind)
         };
         if core.ports.get(index).is_some_and(|port| !stays(port)) {
             channels::retire(core, now, index);
