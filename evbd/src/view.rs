@@ -146,6 +146,8 @@ struct Evb {
     because: Option<&'static str>,
     dialect: ecp::Dialect,
     manual: bool,
+    /// Whether filters may name groups, if the peer agrees.
+    groups_wanted: bool,
     on_peer_loss: crate::config::OnPeerLoss,
     neighbors: usize,
     #[serde(flatten)]
@@ -194,6 +196,7 @@ fn evb(core: &Core, port: &Port) -> Option<Evb> {
         edge: view,
         dialect: edge.ecp.dialect(),
         manual: core.config.manual,
+        groups_wanted: core.config.groups,
         on_peer_loss: core.config.on_peer_loss,
         neighbors: edge.neighbors,
         status: edge.status,
@@ -326,6 +329,7 @@ struct LinkRow {
 #[derive(Serialize)]
 struct AgentRow {
     scope: lldp::Scope,
+    admin_status: lldp::AdminStatus,
     #[serde(flatten)]
     counters: lldp::Counters,
 }
@@ -358,7 +362,11 @@ fn port_row(
         lldp: port
             .agents
             .iter()
-            .map(|agent| AgentRow { scope: agent.config().scope, counters: agent.counters().clone() })
+            .map(|agent| AgentRow {
+                scope: agent.config().scope,
+                admin_status: agent.config().admin_status,
+                counters: agent.counters().clone(),
+            })
             .collect(),
     }
 }

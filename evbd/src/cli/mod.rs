@@ -5,6 +5,7 @@ mod decode;
 mod detail;
 mod doctor;
 pub mod lab;
+mod lldpad;
 mod reload;
 mod replay;
 mod show;
@@ -15,7 +16,11 @@ mod watch;
 mod why;
 mod words;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
@@ -52,6 +57,10 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Build a bridge and a station in network namespaces, negotiate, move traffic, report, clean up.
     Lab(lab::Lab),
+    /// lldpad's tool for VSIs, for scripts that call it; also when called by that name.
+    Vdptool(lldpad::Tool),
+    /// lldpad's tool for LLDP, as far as scripts around VDP call it; also when called by that name.
+    Lldptool(lldpad::Tool),
     /// Traffic ends of the lab, run inside its VMs.
     #[command(hide = true, subcommand)]
     LabProbe(lab::Probe),
@@ -104,7 +113,7 @@ struct Show {
 /// Runs the command the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    match Cli::parse().command {
+    match Cli::parse_from(arguments()).command {
         Command::Run(run) => {
             start_log(run.log_format);
             match config::File::read(&run.file.config) {
@@ -123,6 +132,8 @@ pub fn main() -> ExitCode {
             }
             Err(error) => reject(&error),
         },
+        Command::Vdptool(tool) => block_on(tool.vdptool()).unwrap_or_else(|error| finish(Err(error))),
+        Command::Lldptool(tool) => block_on(tool.lldptool()).unwrap_or_else(|error| finish(Err(error))),
         Command::Stop(stop) => finish(block_on(stop.run())),
         Command::Reload(reload) => finish(block_on(reload.run())),
         Command::Show(show) => {
@@ -144,6 +155,17 @@ pub fn main() -> ExitCode {
         }
         Command::LabProbe(probe) => finish(probe.run()),
     }
+}
+
+/// The command line; called by the name of a tool of lldpad, it is as that subcommand.
+fn arguments() -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    let name = arguments.first().and_then(|name| Path::new(name).file_name());
+    if let Some(tool) = name.filter(|name| *name == "vdptool" || *name == "lldptool") {
+        let tool = tool.to_owned();
+        arguments.insert(1, tool);
+    }
+    arguments
 }
 
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
