@@ -68,7 +68,7 @@ enum Command {
 
 #[derive(Args)]
 struct ConfigFile {
-    /// The TOML file; see dist/station.toml and dist/bridge.toml.
+    /// The TOML file; see dist/station.toml, dist/bridge.toml and dist/extender.toml.
     #[arg(short, long, value_name = "FILE", env = "EVBD_CONFIG", default_value = "/etc/evbd.toml")]
     config: PathBuf,
 }

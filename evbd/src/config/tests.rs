@@ -8,6 +8,7 @@ use super::*;
 
 const STATION: &str = include_str!("../../dist/station.toml");
 const BRIDGE: &str = include_str!("../../dist/bridge.toml");
+const EXTENDER: &str = include_str!("../../dist/extender.toml");
 
 /// (text of the error, what is allowed) of a file that must be rejected.
 fn rejected(text: &str) -> (String, String) {
@@ -26,6 +27,9 @@ fn samples_are_valid() {
     let config = Config::parse("bridge.toml", BRIDGE).unwrap_or_else(|e| panic!("{e:?}"));
     let bridge = config.bridge().unwrap();
     assert_eq!((bridge.ports.len(), config.vsidb.profiles[0].vlans.len(), bridge.guard), (2, 2, true));
+    let config = Config::parse("extender.toml", EXTENDER).unwrap_or_else(|e| panic!("{e:?}"));
+    let extender = config.extender().unwrap();
+    assert_eq!((extender.ports.len(), extender.is_static(), config.extension.hold.as_secs()), (3, false, 30));
 }
 
 #[test]
@@ -55,6 +59,19 @@ fn defaults_in_the_samples_are_the_defaults() {
         assert_eq!(captures.values().map(|capture| capture.max_octets >> 20).collect::<Vec<_>>(), [64]);
         assert_eq!(told, Config::parse("b", sample).unwrap());
     }
+}
+
+#[test]
+fn defaults_in_the_sample_of_a_port_extender_are_the_defaults() {
+    let uncomment = |line: &str| match line.strip_prefix("# ") {
+        Some(told) if (told.contains(" = ") || told.starts_with('[')) && !told.starts_with("name") => {
+            told.to_owned()
+        }
+        _ => line.to_owned(),
+    };
+    let told: Vec<String> = EXTENDER.lines().map(uncomment).collect();
+    let told = Config::parse("a", &told.join("\n")).unwrap_or_else(|e| panic!("{e:?}"));
+    assert_eq!(told, Config::parse("b", EXTENDER).unwrap());
 }
 
 #[test]

@@ -76,7 +76,7 @@ impl Why {
         match self {
             Self::NoPeer => "no neighbour shows a Port Extension TLV",
             Self::NoBook => "code book not installed: the peer does not show that it has ours",
-            Self::NotChosen => "the port extender has chosen another upstream port",
+            Self::NotChosen => "the port extender has not chosen this port",
             Self::Silence => "the peer does not acknowledge",
             Self::NoAnswer => "the peer does not answer",
             Self::PeerLost => "the peer has forgotten the session",
