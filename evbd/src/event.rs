@@ -284,6 +284,13 @@ pub enum Event {
         /// Where and what.
         error: String,
     },
+    /// libvirt is heard: its domains are followed.
+    LibvirtReached,
+    /// libvirt is not heard any more; what it said last counts.
+    LibvirtLost {
+        /// Why.
+        error: String,
+    },
     /// The data path lost a port.
     PortFailed {
         /// Interface.
@@ -377,6 +384,8 @@ impl Event {
             Self::ManagerFailed { .. } => "manager_failed",
             Self::Reloaded { .. } => "reloaded",
             Self::ReloadRefused { .. } => "reload_refused",
+            Self::LibvirtReached => "libvirt_reached",
+            Self::LibvirtLost { .. } => "libvirt_lost",
             Self::PortFailed { .. } => "port_failed",
             Self::KernelDrift { .. } => "kernel_drift",
             Self::LibvirtTold { .. } => "libvirt_told",

@@ -19,6 +19,7 @@ mod edge;
 mod effect;
 mod event;
 mod extension;
+pub mod guests;
 mod herald;
 mod input;
 mod kernel;

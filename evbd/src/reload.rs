@@ -1,7 +1,8 @@
 //! `evbd reload`: what changes between two files, what of it can be applied while the daemon runs, and applying it.
 //!
 //! A [`Plan`] has three files: the one in force, the one to be in force next, and the new one. They differ in what is
-//! applied and in what waits for a restart: `role`, `[control]`, `[extension]`, `[relay]`, `[state]` and the uplink of a station.
+//! applied and in what waits for a restart: `role`, `[control]`, `[extension]`, `[guests]`, `[libvirt]`, `[relay]`,
+//! `[state]` and the uplink of a station.
 
 mod apply;
 
@@ -71,7 +72,7 @@ fn hold(old: &Table, next: &mut Table) {
         next.clone_from(old);
         return;
     }
-    for key in ["capture", "control", "extension", "libvirt", "relay", "state"] {
+    for key in ["capture", "control", "extension", "guests", "libvirt", "relay", "state"] {
         restore(old, next, key);
     }
     if uplink(old) != uplink(next) {

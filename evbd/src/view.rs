@@ -57,8 +57,8 @@ pub(crate) fn rows(
         Table::Managers => profiles::managers(core),
         Table::Drops => drops::drops(core, planes),
         Table::Rates => drops::moved(core, planes),
-        // The driver has it.
-        Table::Libvirt => Vec::new(),
+        // The driver has them.
+        Table::Libvirt | Table::Guests => Vec::new(),
         Table::Captures => planes.captures().map(row).collect(),
     }
 }

@@ -94,6 +94,15 @@ impl Seeds {
                     .to_vec(),
             ],
             "control_call" => control_calls(),
+            "guest_xml" => vec![
+                br#"<domain type='kvm'><name>web</name><uuid>u</uuid><metadata><e:guest xmlns:e="https://evbd.org/xmlns/guest/1">
+                    <e:vsi mac="52:54:00:00:00:01" type="1" version="1" vlan="100" pcp="3" group="7"/></e:guest></metadata><devices>
+                    <interface type='bridge'><mac address='52:54:00:00:00:01'/><target dev='vnet0'/><virtualport type='802.1Qbg'>
+                    <parameters managerid='0x1' typeid='2' typeidversion='3'/></virtualport></interface></devices></domain>"#
+                    .to_vec(),
+                b"<hookData><networkport><owner><uuid>u</uuid></owner><mac address='52:54:00:00:00:01'/></networkport></hookData>"
+                    .to_vec(),
+            ],
             "cee" => self.infos(cee::OUI, cee::CeeTlv::SUBTYPE),
             "cin" => self.infos(cee::OUI, cee::CinTlv::SUBTYPE),
             "ecp_header" => self.ecpdus.clone(),

@@ -60,6 +60,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("manager_answer", manager_answer),
     ("control_call", control_call),
     ("libvirt", libvirt),
+    ("guest_xml", guest_xml),
     ("lldp_agent", engines::lldp_agent),
     ("ecp_link", engines::ecp_link),
     ("vdp_station", engines::vdp_station),
@@ -220,6 +221,14 @@ fn libvirt(octets: &[u8]) {
         assert!(evbd::libvirt::respond(&mut guests, Instant::ZERO, &answer).is_empty());
     }
     assert!(guests.outcome(3).unwrap().len() <= 8);
+}
+
+/// What libvirt says of a VM: no more interfaces than are looked at, or words.
+fn guest_xml(octets: &[u8]) {
+    match evbd::guests::understand(&String::from_utf8_lossy(octets)) {
+        Ok(interfaces) => assert!(interfaces <= 64),
+        Err(why) => assert!(!why.is_empty()),
+    }
 }
 
 /// What a draft payload says in the words of the standard says the same when it is said back.

@@ -19,7 +19,7 @@ use super::{
     schema::{self, Interface, Right},
     variant::{Dict, to_dict},
 };
-use crate::{api::Table, order::VsiOrder};
+use crate::{api::Table, guests::Word, order::VsiOrder};
 
 /// What a client wants of the daemon's loop, which alone owns the state.
 pub(crate) enum Request {
@@ -31,6 +31,8 @@ pub(crate) enum Request {
     Reload { reply: oneshot::Sender<Result<Vec<Value>, String>> },
     /// Have an order for a VSI carried out; the event that says so, or the one that says why not.
     Vsi { order: Box<VsiOrder>, reply: oneshot::Sender<Result<Value, Value>> },
+    /// Take up what is said of a VM; the interfaces of VMs known then, or why nobody cares.
+    Guest { word: Box<Word>, reply: oneshot::Sender<Result<Vec<Value>, String>> },
     /// End; with `patience`, de-associate every VSI first, for so long. The rows of these VSIs.
     Stop { patience: Option<std::time::Duration>, reply: oneshot::Sender<Vec<Value>> },
     /// Why the frames of a VSI pass or do not; or why nobody can say.
@@ -112,6 +114,10 @@ impl Desk {
             Call::Reload => {
                 let changes = self.ask(|reply| Request::Reload { reply }).await?;
                 rows(header, changes.map_err(|text| Error::new(Kind::Configuration, text))?)
+            }
+            Call::Guest(word) => {
+                let known = self.ask(|reply| Request::Guest { word, reply }).await?;
+                rows(header, known.map_err(|text| Error::new(Kind::WrongRole, text))?)
             }
             Call::Order(order) => {
                 let taken = self.ask(|reply| Request::Vsi { order, reply }).await?;

@@ -10,7 +10,10 @@ use super::{
     schema::{self, Interface, Right},
     variant::{Dict, from_dict},
 };
-use crate::order::{VsiOrder, Which};
+use crate::{
+    guests::Word,
+    order::{VsiOrder, Which},
+};
 
 /// What is asked for.
 #[derive(Debug)]
@@ -26,6 +29,7 @@ pub(crate) enum Call {
     Trace { port: String, frame: Vec<u8> },
     Events { after: u64 },
     Reload,
+    Guest(Box<Word>),
     Order(Box<VsiOrder>),
     Stop { deassociate: bool, timeout: u32 },
 }
@@ -139,6 +143,8 @@ fn daemon(message: &Message, method: &str) -> Result<Call, Error> {
         "Rates" => table(Table::Rates),
         "Captures" => table(Table::Captures),
         "Libvirt" => table(Table::Libvirt),
+        "Guests" => table(Table::Guests),
+        "Guest" => Ok(Call::Guest(Box::new(written(message)?))),
         "Why" => Ok(Call::Why { subject: arguments(message)?, port: None }),
         "Trace" => {
             let (port, frame) = arguments(message)?;
@@ -146,12 +152,7 @@ fn daemon(message: &Message, method: &str) -> Result<Call, Error> {
         }
         "Events" => Ok(Call::Events { after: arguments(message)? }),
         "Reload" => Ok(Call::Reload),
-        "OrderVsi" => {
-            let order: Dict = arguments(message)?;
-            let order = serde_json::from_value(from_dict(order))
-                .map_err(|error| Error::new(Kind::Arguments, error.to_string()))?;
-            Ok(Call::Order(Box::new(order)))
-        }
+        "OrderVsi" => Ok(Call::Order(Box::new(written(message)?))),
         "Stop" => {
             let (deassociate, timeout) = arguments(message)?;
             Ok(Call::Stop { deassociate, timeout })
@@ -188,6 +189,12 @@ fn vsi(message: &Message, method: &str, port: &str, id: &str) -> Result<Call, Er
     };
     let (vsi, port) = (Which::Known(id.to_owned()), Some(port.to_owned()));
     Ok(Call::Order(Box::new(VsiOrder { command, vsi, hints, port })))
+}
+
+/// The one argument, as its JSON has it.
+fn written<T: serde::de::DeserializeOwned>(message: &Message) -> Result<T, Error> {
+    let row: Dict = arguments(message)?;
+    serde_json::from_value(from_dict(row)).map_err(|error| Error::new(Kind::Arguments, error.to_string()))
 }
 
 /// The arguments, which have to be of these types and no others.

@@ -11,7 +11,7 @@ use super::{
     Table,
     variant::{Dict, from_dict, to_dict},
 };
-use crate::order::VsiOrder;
+use crate::{guests::Word, order::VsiOrder};
 
 #[proxy(interface = "org.evbd.Daemon1", default_service = "org.evbd", default_path = "/org/evbd")]
 trait Daemon1 {
@@ -29,6 +29,8 @@ trait Daemon1 {
     fn trace(&self, port: &str, frame: &[u8]) -> zbus::Result<Dict>;
     fn captures(&self) -> zbus::Result<Vec<Dict>>;
     fn libvirt(&self) -> zbus::Result<Vec<Dict>>;
+    fn guests(&self) -> zbus::Result<Vec<Dict>>;
+    fn guest(&self, word: Dict) -> zbus::Result<Vec<Dict>>;
     fn channels(&self) -> zbus::Result<Vec<Dict>>;
     fn extension(&self) -> zbus::Result<Vec<Dict>>;
     fn events(&self, after: u64) -> zbus::Result<Vec<Dict>>;
@@ -86,6 +88,7 @@ impl Client {
             Table::Extension => self.proxy.extension().await,
             Table::Captures => self.proxy.captures().await,
             Table::Libvirt => self.proxy.libvirt().await,
+            Table::Guests => self.proxy.guests().await,
         };
         let rows = rows.map_err(|error| plainly(error, &format!("cannot read {}", table.name())))?;
         Ok(rows.into_iter().map(from_dict).collect())
@@ -129,6 +132,15 @@ impl Client {
             .await
             .map_err(|error| plainly(error, "the order could not be given"))?;
         Ok(from_dict(event))
+    }
+
+    /// Says something of a VM; the rows of `guests` as they are then.
+    ///
+    /// # Errors
+    /// When the daemon is a bridge, or stops meanwhile.
+    pub(crate) async fn guest(&self, word: &Word) -> anyhow::Result<Vec<Value>> {
+        let rows = self.proxy.guest(to_dict(serde_json::to_value(word)?)).await;
+        Ok(rows.map_err(|error| plainly(error, "cannot say it"))?.into_iter().map(from_dict).collect())
     }
 
     /// Ends the daemon; with `deassociate`, every VSI is de-associated first, which may take so many seconds. A row for

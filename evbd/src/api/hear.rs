@@ -60,7 +60,9 @@ async fn know_nothing(mut asked: mpsc::Receiver<Request>) {
                 let _ = reply.send(Vec::new());
             }
             Request::Objects { reply, .. } => drop(reply.send(Vec::new())),
-            Request::Reload { reply } | Request::Why { reply, .. } => drop(reply.send(nobody())),
+            Request::Reload { reply } | Request::Why { reply, .. } | Request::Guest { reply, .. } => {
+                drop(reply.send(nobody()));
+            }
             Request::Vsi { reply, .. } => drop(reply.send(Err(serde_json::Value::Null))),
             Request::Trace { reply, .. } => drop(reply.send(Err("nobody knows".to_owned()))),
         }

@@ -72,6 +72,8 @@ pub enum Table {
     Captures,
     /// What libvirt has asked for its guests, and what it was told.
     Libvirt,
+    /// Interfaces of VMs that the hypervisor, or their names, say something of.
+    Guests,
 }
 
 impl Table {
@@ -93,6 +95,7 @@ impl Table {
             Self::Rates => "rates",
             Self::Captures => "captures",
             Self::Libvirt => "libvirt",
+            Self::Guests => "guests",
         }
     }
 }

@@ -113,6 +113,10 @@ pub(crate) const DAEMON: Interface = Interface {
         show("Managers", "VSI managers asked for types, a row each."),
         show("Drops", "The frames dropped last, a row each."),
         show("Rates", "What every port and every open VSI has moved, a row each; two of them make a rate."),
+        show(
+            "Guests",
+            "Interfaces of VMs that the hypervisor, or their names, say something of, a row each.",
+        ),
         show("Captures", "Captures of mirrored frames, a row each."),
         show("Libvirt", "VSIs libvirt has asked for, a row each."),
         Method {
@@ -153,6 +157,14 @@ pub(crate) const DAEMON: Interface = Interface {
             about: "Has an order for a VSI carried out: `command` (`associate`, `pre_associate`, `pre_associate_rr`, \
                     `de_associate`), `vsi` (`{known: NAME}` or `{given: {…}}` with all its attributes), `hints`, `port`. Gives the \
                     event that says so; what comes of it is told by events with higher numbers.",
+        },
+        Method {
+            name: "Guest",
+            takes: &[("word", ROW)],
+            gives: &[("rows", ROWS)],
+            right: Right::Change,
+            about: "Says something of a VM, as `evbd hook` does: `starts`, `runs` (`{uuid, name, nics: [{mac, tap, vsi}]}`), `comes`, \
+                    `gone` (a UUID), `port`, `port_gone` (`{owner, mac, vsi}`). Gives the rows of `Guests` as they are then.",
         },
         Method {
             name: "Stop",

@@ -26,7 +26,8 @@ pub(super) fn blocks(table: Table, rows: &[Value]) -> String {
         | Table::Channels
         | Table::Libvirt
         | Table::Extension
-        | Table::Captures => plain(row),
+        | Table::Captures
+        | Table::Guests => plain(row),
     };
     rows.iter().map(block).collect::<Vec<_>>().join("\n")
 }

@@ -4,6 +4,7 @@ mod clock;
 mod decode;
 mod detail;
 mod doctor;
+mod hook;
 pub mod lab;
 mod lldpad;
 mod reload;
@@ -55,6 +56,7 @@ enum Command {
     Decode(decode::Decode),
     Replay(replay::Play),
     Doctor(doctor::Doctor),
+    Hook(hook::Hook),
     /// Build a bridge and a station in network namespaces, negotiate, move traffic, report, clean up.
     Lab(lab::Lab),
     /// lldpad's tool for VSIs, for scripts that call it; also when called by that name.
@@ -145,6 +147,14 @@ pub fn main() -> ExitCode {
         Command::Watch(watch) => finish(block_on(watch.run())),
         Command::Decode(decode) => finish(block_on(decode.run())),
         Command::Doctor(doctor) => block_on(doctor.run()).unwrap_or_else(|error| finish(Err(error))),
+        Command::Hook(hook) => {
+            let strict = hook.is_strict();
+            block_on(async { Ok(hook.run().await) }).unwrap_or(if strict {
+                ExitCode::FAILURE
+            } else {
+                ExitCode::SUCCESS
+            })
+        }
         Command::Replay(play) => play.run().unwrap_or_else(|error| finish(Err(error))),
         Command::Lab(lab) => {
             start_log(LogFormat::Text);

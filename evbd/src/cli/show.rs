@@ -160,6 +160,16 @@ const fn columns(table: Table) -> Columns {
             ("FAILED", "failed"),
             ("ERROR", "error"),
         ],
+        Table::Guests => &[
+            ("INTERFACE", "interface"),
+            ("DOMAIN", "domain"),
+            ("MAC", "mac"),
+            ("VSI", "vsi"),
+            ("ORDERED", "ordered"),
+            ("LINUX BRIDGE", "bridge"),
+            ("BECAUSE", "because"),
+            ("LIBVIRT", "libvirt"),
+        ],
         Table::Fdb => {
             &[("MAC", "mac"), ("VLAN", "vlan"), ("PORT", "port"), ("ORIGIN", "origin"), ("AGE", "age_s")]
         }
@@ -242,6 +252,7 @@ const fn nothing(table: Table) -> &'static str {
         Table::Extension => "ports with port extension",
         Table::Captures => "captures",
         Table::Libvirt => "guests of libvirt",
+        Table::Guests => "interfaces of VMs",
     }
 }
 

@@ -12,9 +12,9 @@ use toml::Spanned;
 use vdp::Timing;
 
 use super::{
-    BridgeConfig, BridgePort, BridgePortKind, ChannelConfig, Config, EdgeConfig, Fallback, Fault, OnPeerLoss,
-    RoleConfig, StationConfig, StationMode, agents, carrier, control, csp, dcb, extension, libvirt, relay,
-    s_channels, schema, vsi, vsidb,
+    BridgeConfig, BridgePort, BridgePortKind, ChannelConfig, Config, EdgeConfig, Fallback, Fault,
+    GuestsConfig, OnPeerLoss, RoleConfig, StationConfig, StationMode, agents, carrier, control, csp, dcb,
+    extension, guests, libvirt, relay, s_channels, schema, vsi, vsidb,
 };
 
 /// Turns the file into a configuration.
@@ -53,7 +53,7 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
                     );
                 }
             }
-            RoleConfig::Station(station(&evb, evb_span, role_span, file.ports, file.vsis)?)
+            RoleConfig::Station(station(&evb, evb_span, role_span, file.ports, file.vsis, file.guests)?)
         }
         schema::Role::Bridge => {
             let station_keys = [
@@ -75,6 +75,9 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
                     "a bridge starts no VSIs: stations ask for them",
                     "move [[vsi]] to the station's file; a bridge has [[profile]]",
                 );
+            }
+            if let Some(guests) = &file.guests {
+                return fault(guests.span(), "a bridge has no VMs", "[guests] belongs to the station's file");
             }
             RoleConfig::Bridge(bridge(&evb, role_span, file.ports)?)
         }
@@ -126,6 +129,7 @@ fn station(
     role_span: Range<usize>,
     ports: Vec<Spanned<schema::Port>>,
     vsis: Vec<Spanned<schema::Vsi>>,
+    guests: Option<Spanned<guests::GuestsKeys>>,
 ) -> Result<StationConfig, Fault> {
     let mut interfaces = Interfaces::default();
     let mut uplink = None;
@@ -176,8 +180,12 @@ fn station(
         fallback,
         probe_interval,
         announce: evb.announce.as_ref().is_none_or(|announce| *announce.get_ref()),
-        channels,
         max_channels,
+        guests: guests.map_or_else(
+            || Ok(GuestsConfig::default()),
+            |keys| guests::guests(keys.into_inner(), &channels),
+        )?,
+        channels,
         vsis,
     })
 }

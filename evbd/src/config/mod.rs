@@ -10,6 +10,7 @@ mod control;
 mod csp;
 mod dcb;
 mod extension;
+mod guests;
 mod libvirt;
 mod relay;
 mod s_channels;
@@ -41,6 +42,7 @@ pub use self::{
         CascadeConfig, ChannelConfig as EChannelConfig, ExtendedConfig, ExtenderConfig, ExtenderPort,
         ExtenderPortKind, FloodConfig,
     },
+    guests::{GuestsConfig, TapRule},
     libvirt::LibvirtConfig,
     relay::RelayConfig,
     s_channels::{ChannelConfig, PoolConfig},
@@ -116,6 +118,8 @@ pub struct StationConfig {
     pub channels: Vec<ChannelConfig>,
     /// How many S-channels there may be, the default one included.
     pub max_channels: cdcp::ChannelCapacity,
+    /// Interfaces of VMs that are VSIs by themselves.
+    pub guests: GuestsConfig,
     /// Its VSIs, each associated as soon as its interface is there and the bridge agrees, unless it waits for orders.
     pub vsis: Vec<VsiConfig>,
 }

@@ -18,6 +18,7 @@ use super::{
     csp::ExtensionKeys,
     dcb::DcbxKeys,
     extension::{ChannelKeys as EChannelKeys, ExtendedKeys, FloodKeys},
+    guests::GuestsKeys,
     libvirt::LibvirtKeys,
     relay::StormKeys,
     s_channels::ChannelKeys,
@@ -56,6 +57,7 @@ pub(super) struct File {
     pub(super) managers: Vec<Spanned<ManagerKeys>>,
     #[serde(default, rename = "vsi")]
     pub(super) vsis: Vec<Spanned<Vsi>>,
+    pub(super) guests: Option<Spanned<GuestsKeys>>,
     #[serde(default, rename = "capture")]
     pub(super) captures: Vec<Spanned<Capture>>,
     #[serde(default, rename = "channel")]

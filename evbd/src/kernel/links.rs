@@ -10,12 +10,13 @@ mod table;
 use anyhow::Context;
 use futures_util::{FutureExt, TryStreamExt, future::BoxFuture};
 use rtnetlink::{
-    Handle, MulticastGroup,
+    Handle, LinkUnspec, MulticastGroup,
     packet_core::{NetlinkBuffer, NetlinkMessage, NetlinkPayload, NlasIterator},
     packet_route::{RouteNetlinkMessage, link::LinkMessage},
     sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE},
 };
 use table::{Question, Table};
+use wildmatch::WildMatch;
 
 use crate::input::Link;
 
@@ -59,7 +60,7 @@ pub(crate) struct LinkWatch {
     buffer: Vec<u8>,
     handle: Handle,
     /// The question under way.
-    asked: Option<(Question, BoxFuture<'static, Option<LinkMessage>>)>,
+    asked: Option<(Question, BoxFuture<'static, Vec<LinkMessage>>)>,
     table: Table,
 }
 
@@ -87,7 +88,7 @@ impl LinkWatch {
             }
             if let Some((question, answer)) = &mut self.asked {
                 let answer = answer.await;
-                self.table.answer(question, answer.as_ref());
+                self.table.answer(question, &answer);
                 self.asked = None;
                 continue;
             }
@@ -106,6 +107,18 @@ impl LinkWatch {
                 Err(error) => return Err(error).context("the route netlink socket failed"),
             }
         }
+    }
+
+    /// Watches every interface whose name matches one of `patterns` too.
+    pub(crate) fn want_matching(&mut self, patterns: Vec<WildMatch>) {
+        self.table.want_matching(patterns);
+    }
+
+    /// Takes the interface of this number out of the bridge it is a port of.
+    pub(crate) fn detach(&self, ifindex: u32) -> impl Future<Output = Result<(), rtnetlink::Error>> + use<> {
+        let link = LinkUnspec::new_with_index(ifindex).nocontroller().build();
+        let request = self.handle.link().set(link);
+        async move { request.execute().await }
     }
 
     /// Watches `name` too, or no more.
@@ -137,18 +150,19 @@ impl LinkWatch {
     }
 }
 
-async fn ask(handle: Handle, question: Question) -> Option<LinkMessage> {
+async fn ask(handle: Handle, question: Question) -> Vec<LinkMessage> {
     let request = handle.link().get();
     let request = match &question {
         Question::Name(name) => request.match_name(name.clone()),
         Question::Index(index) => request.match_index(*index),
+        Question::All => request,
     };
-    match request.execute().try_next().await {
-        Ok(link) => link,
-        Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -ENODEV => None,
+    match request.execute().try_collect().await {
+        Ok(links) => links,
+        Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -ENODEV => Vec::new(),
         Err(error) => {
             tracing::error!(?question, %error, "cannot read a link");
-            None
+            Vec::new()
         }
     }
 }

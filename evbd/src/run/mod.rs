@@ -9,6 +9,7 @@ mod control;
 mod dataplane;
 mod devices;
 mod extended;
+mod guests;
 mod hearing;
 mod kernel;
 mod libvirt;
@@ -53,6 +54,7 @@ use crate::{
     dcb::Target,
     effect::Effect,
     event::Event,
+    guests::Guests,
     input::Input,
     kernel::links::{LinkWatch, Seen},
     order::VsiOrder,
@@ -96,7 +98,9 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
     let names: Vec<String> =
         core.ports().map(|(_, name, _)| name.to_owned()).filter(|name| is_interface(name)).collect();
     limits::raise(names.len())?;
-    let links = LinkWatch::start(names).context("cannot watch interfaces")?;
+    let mut links = LinkWatch::start(names).context("cannot watch interfaces")?;
+    let (said_in, mut said) = mpsc::channel(NEWS_QUEUE);
+    let guests = guests::start(core.config(), &mut links, said_in);
     let mut daemon = Daemon {
         core,
         planes,
@@ -108,6 +112,7 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
         kernel: KernelPlane::start(told_in)?,
         libvirt,
         links,
+        guests,
         watched: BTreeMap::new(),
         clock,
         path,
@@ -139,7 +144,9 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
                     daemon.link(&interface, seen);
                 }
                 daemon.drain();
+                daemon.serve_guests();
             }
+            Some(said) = said.recv() => daemon.hear_of_guests(said),
             Some((port, frame)) = frames.recv() => daemon.input(Input::Frame { port, frame }),
             Some((port, report)) = reports.recv() => daemon.input(Input::DcbApplied { port, report }),
             Some(fault) = faults.recv() => match fault {
@@ -150,7 +157,10 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
                 }
                 Fault::Worker(cause) => anyhow::bail!("the relay's worker died: {cause}"),
             },
-            () = due => daemon.input(Input::Timeout),
+            () = due => {
+                daemon.input(Input::Timeout);
+                daemon.serve_guests();
+            }
             Some(news) = news.recv() => match news {
                 News::Input(input) => daemon.input(input),
                 News::Files => {
@@ -207,6 +217,8 @@ struct Daemon {
     /// The service for libvirt, if it is served.
     libvirt: Option<Libvirt>,
     links: LinkWatch,
+    /// None on a bridge.
+    guests: Option<Guests>,
     /// The ports whose interfaces are watched.
     watched: BTreeMap<PortId, String>,
     clock: Clock,
@@ -253,7 +265,9 @@ impl Daemon {
     /// Until the core's next deadline; for ever if it has none.
     fn sleep(&self) -> impl Future<Output = ()> + use<> {
         let libvirt = self.libvirt.as_ref().and_then(Libvirt::poll_timeout);
-        let due = self.core.poll_timeout().into_iter().chain(self.stop_due()).chain(libvirt).min();
+        let guests = self.guests.as_ref().and_then(Guests::poll_timeout);
+        let due =
+            self.core.poll_timeout().into_iter().chain(self.stop_due()).chain(libvirt).chain(guests).min();
         let due = due.map(|at| self.clock.to_tokio(at));
         async move {
             match due {
@@ -384,6 +398,8 @@ impl Daemon {
                 let guests = self.libvirt.as_ref().map_or_else(Vec::new, Libvirt::rows);
                 reply.send(guests.into_iter().map(view::row).collect())
             }
+            Request::Show { table: Table::Guests, reply } => reply.send(self.guest_rows()),
+            Request::Guest { word, reply } => return drop(reply.send(self.guest(*word))),
             Request::Show { table, reply } => {
                 reply.send(view::rows(table, &self.core, &self.planes, &self.sockets, self.clock.now()))
             }
@@ -434,6 +450,7 @@ impl Daemon {
         });
         let rows = rows.collect();
         self.publish(&Event::Reloaded { changes: said });
+        self.reconfigure_guests();
         self.drain();
         Ok(rows)
     }
@@ -474,6 +491,7 @@ impl Daemon {
             | Event::LinkAbsent { .. }
             | Event::EvbNotPointToPoint { .. }
             | Event::EvbPeerLost { .. }
+            | Event::LibvirtLost { .. }
             | Event::ChannelMtu { .. }
             | Event::LibvirtDeaf { .. }
             | Event::KernelDrift { .. }

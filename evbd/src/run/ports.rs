@@ -18,6 +18,7 @@ use crate::{
 impl Daemon {
     /// Takes up an interface's state; what follows from it waits for [`Daemon::drain`].
     pub(super) fn link(&mut self, interface: &str, seen: Seen) {
+        self.see_guest(interface, &seen);
         let found = self.core.ports().find(|(_, name, _)| *name == interface);
         let Some((port, kind)) = found.map(|(port, _, kind)| (port, kind)) else { return };
         if kind.speaks() {

@@ -1,6 +1,6 @@
 //! What is known of the wanted interfaces and their masters, fed with the kernel's messages.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use ether::MacAddr;
 use rtnetlink::packet_route::{
@@ -10,6 +10,8 @@ use rtnetlink::packet_route::{
         LinkFlags, LinkInfo, LinkMessage,
     },
 };
+
+use wildmatch::WildMatch;
 
 use super::{Master, MasterKind, Seen};
 use crate::input::Link;
@@ -23,6 +25,10 @@ pub(super) struct Table {
     masters: HashMap<u32, (String, MasterKind)>,
     ready: VecDeque<(String, Seen)>,
     questions: VecDeque<Question>,
+    /// Interfaces whose names match are told of too.
+    patterns: Vec<WildMatch>,
+    /// Names that are wanted for that alone.
+    matched: HashSet<String>,
 }
 
 /// What the kernel is to be asked.
@@ -32,6 +38,8 @@ pub(super) enum Question {
     Name(String),
     /// What a master is.
     Index(u32),
+    /// What links there are.
+    All,
 }
 
 /// A wanted interface that is there.
@@ -52,16 +60,29 @@ impl Table {
             masters: HashMap::new(),
             ready: VecDeque::new(),
             questions: VecDeque::new(),
+            patterns: Vec::new(),
+            matched: HashSet::new(),
         };
         table.doubt();
         table
     }
 
+    /// Wants every interface whose name matches one of `patterns`.
+    pub(super) fn want_matching(&mut self, patterns: Vec<WildMatch>) {
+        self.patterns = patterns;
+        if !self.patterns.is_empty() {
+            self.wonder(Question::All);
+        }
+    }
+
     /// Wants `name` from now on, which is a question then, or wants it no more.
     pub(super) fn want(&mut self, name: &str, wanted: bool) {
         if wanted {
+            self.matched.remove(name);
             self.wanted.entry(name.to_owned()).or_default();
             self.wonder(Question::Name(name.to_owned()));
+        } else if self.matches(name) && self.wanted.get(name).is_some_and(Option::is_some) {
+            self.matched.insert(name.to_owned());
         } else if let Some(known) = self.wanted.remove(name) {
             self.names.retain(|index, _| known.as_ref().is_none_or(|known| known.index != *index));
             self.forget_masters();
@@ -70,7 +91,11 @@ impl Table {
 
     /// Whether a link of this name is wanted.
     pub(super) fn wants(&self, name: &str) -> bool {
-        self.wanted.contains_key(name)
+        self.wanted.contains_key(name) || self.matches(name)
+    }
+
+    fn matches(&self, name: &str) -> bool {
+        self.patterns.iter().any(|pattern| pattern.matches(name))
     }
 
     /// Whether the link of this number is wanted, or the master of one that is.
@@ -92,21 +117,32 @@ impl Table {
     pub(super) fn doubt(&mut self) {
         self.masters.clear();
         self.questions = self.wanted.keys().cloned().map(Question::Name).collect();
+        if !self.patterns.is_empty() {
+            self.wonder(Question::All);
+        }
     }
 
     /// The state of one wanted interface is a question again.
     pub(super) fn reread(&mut self, name: &str) {
-        if self.wants(name) {
+        if self.wanted.contains_key(name) {
             self.wonder(Question::Name(name.to_owned()));
         }
     }
 
-    /// What the kernel says to a question; `None` when there is no such link.
-    pub(super) fn answer(&mut self, question: &Question, link: Option<&LinkMessage>) {
+    /// What the kernel says to a question: nothing when there is no such link, and of all links, those there are.
+    pub(super) fn answer(&mut self, question: &Question, links: &[LinkMessage]) {
+        let link = links.first();
         if self.questions.front() == Some(question) {
             self.questions.pop_front();
         }
         match (question, link) {
+            (Question::All, _) => {
+                for link in links {
+                    if name(link).is_some_and(|name| self.matches(name)) {
+                        self.seen(link);
+                    }
+                }
+            }
             // The kernel finds a link by its alternative names too, but those are not ours.
             (Question::Name(name), Some(link)) if self::name(link) == Some(name) => self.seen(link),
             (Question::Name(name), _) => self.absent(name),
@@ -135,6 +171,10 @@ impl Table {
         let Some(name) = name(message) else { return };
         if let Some(old) = self.names.get(&index).filter(|old| *old != name).cloned() {
             self.absent(&old);
+        }
+        if !self.wanted.contains_key(name) && self.matches(name) {
+            self.matched.insert(name.to_owned());
+            self.wanted.insert(name.to_owned(), None);
         }
         let Some(known) = self.wanted.get_mut(name) else { return };
         if let Some(before) = known.as_ref().filter(|known| known.index != index) {
@@ -169,6 +209,9 @@ impl Table {
     fn absent(&mut self, name: &str) {
         if let Some(known) = self.wanted.get_mut(name).and_then(Option::take) {
             self.names.remove(&known.index);
+        }
+        if self.matched.remove(name) {
+            self.wanted.remove(name);
         }
         self.forget_masters();
         self.ready.push_back((name.to_owned(), Seen { link: Link::Absent, master: None }));

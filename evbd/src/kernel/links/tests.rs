@@ -47,7 +47,7 @@ fn bridge(index: u32, stp: BridgeStpState) -> LinkMessage {
 fn table() -> Table {
     let mut table = Table::new(["eth0".to_owned(), "eth1".to_owned()]);
     while let Some(question) = table.question() {
-        table.answer(&question, None);
+        table.answer(&question, &[]);
     }
     while table.take().is_some() {}
     table
@@ -78,7 +78,7 @@ fn starts_with_a_question_about_each_name() {
     let mut asked = Vec::new();
     while let Some(question) = table.question() {
         let answer = (question == Question::Name("eth0".into())).then(|| link(7, "eth0"));
-        table.answer(&question, answer.as_ref());
+        table.answer(&question, answer.as_slice());
         asked.push(question);
     }
     assert_eq!(asked.len(), 2);
@@ -111,7 +111,7 @@ fn a_port_is_told_once_its_master_is_known() {
     let mut table = table();
     table.seen(&port(7, "eth0", 9, 1));
     assert_eq!((told(&mut table), table.question()), (vec![], Some(Question::Index(9))));
-    table.answer(&Question::Index(9), Some(&bridge(9, BridgeStpState::Disabled)));
+    table.answer(&Question::Index(9), &[bridge(9, BridgeStpState::Disabled)]);
     let (name, seen) = table.take().unwrap();
     let kind = MasterKind::Bridge { stp: false, mask: 8 };
     assert_eq!(
@@ -136,11 +136,11 @@ fn a_port_is_told_once_its_master_is_known() {
 fn a_master_that_goes_makes_its_ports_a_question() {
     let mut table = table();
     table.seen(&port(7, "eth0", 9, 0));
-    table.answer(&Question::Index(9), None);
+    table.answer(&Question::Index(9), &[]);
     assert_eq!(told(&mut table), [("eth0".into(), 7, Some(MasterKind::Other("gone".into())))]);
     table.deleted(&bridge(9, BridgeStpState::Disabled));
     assert_eq!(table.question(), Some(Question::Name("eth0".into())));
-    table.answer(&Question::Name("eth0".into()), Some(&link(7, "eth0")));
+    table.answer(&Question::Name("eth0".into()), &[link(7, "eth0")]);
     assert_eq!((told(&mut table), table.question()), (vec![plain("eth0", 7)], None));
 }
 
@@ -161,7 +161,7 @@ fn what_a_bridge_tells_of_its_port_is_asked_about() {
 fn lost_changes_make_everything_a_question() {
     let mut table = table();
     table.seen(&port(7, "eth0", 9, 0));
-    table.answer(&Question::Index(9), Some(&bridge(9, BridgeStpState::Disabled)));
+    table.answer(&Question::Index(9), &[bridge(9, BridgeStpState::Disabled)]);
     told(&mut table);
     table.doubt();
     let mut asked = 0;
@@ -171,11 +171,40 @@ fn lost_changes_make_everything_a_question() {
             Question::Name(name) if name == "eth0" => Some(port(7, "eth0", 9, 0)),
             Question::Name(_) => Some(link(8, "eth1")),
             Question::Index(_) => Some(bridge(9, BridgeStpState::KernelStp)),
+            Question::All => None,
         };
-        table.answer(&question, answer.as_ref());
+        table.answer(&question, answer.as_slice());
     }
     let bridged = Some(MasterKind::Bridge { stp: true, mask: 8 });
     assert_eq!((asked, told(&mut table)), (3, vec![("eth0".into(), 7, bridged), plain("eth1", 8)]));
+}
+
+#[test]
+fn interfaces_that_match_are_told_of_while_they_are_there() {
+    let mut table = table();
+    table.want_matching(vec![WildMatch::new("vnet*")]);
+    assert_eq!(table.question(), Some(Question::All));
+    table.answer(&Question::All, &[link(3, "vnet0"), link(4, "lo"), link(7, "eth0")]);
+    assert_eq!((told(&mut table), table.question()), (vec![plain("vnet0", 3)], None));
+    table.seen(&link(5, "vnet1"));
+    table.seen(&link(6, "tap0"));
+    assert_eq!(told(&mut table), [plain("vnet1", 5)]);
+    // A port for a while, and still told of after that.
+    table.want("vnet1", true);
+    table.answer(&Question::Name("vnet1".into()), &[link(5, "vnet1")]);
+    table.want("vnet1", false);
+    assert_eq!(told(&mut table), [plain("vnet1", 5)]);
+    table.deleted(&link(5, "vnet1"));
+    table.deleted(&link(3, "vnet0"));
+    assert_eq!(told(&mut table), [plain("vnet0", 0), plain("vnet1", 0)]);
+    // Nothing is left of those that are gone.
+    table.doubt();
+    let mut asked = Vec::new();
+    while let Some(question) = table.question() {
+        table.answer(&question, &[]);
+        asked.push(question);
+    }
+    assert_eq!(asked.len(), 3, "{asked:?}");
 }
 
 #[test]
@@ -183,7 +212,7 @@ fn an_alternative_name_is_not_the_name() {
     let mut table = table();
     table.reread("eth0");
     table.reread("nobody0");
-    table.answer(&Question::Name("eth0".into()), Some(&link(7, "enp1s0")));
+    table.answer(&Question::Name("eth0".into()), &[link(7, "enp1s0")]);
     assert_eq!((told(&mut table), table.question()), (vec![plain("eth0", 0)], None));
 }
 
