@@ -1,4 +1,4 @@
-//! The controlling bridge's end [BR]: all port extenders behind one cascade port, their ports, and the channels between.
+//! The controlling bridge's end: all port extenders behind one cascade port, their ports, and the channels between.
 //!
 //! Each port extender is a node: that at the cascade interface itself, or one behind a cascade port of another, named by
 //! that port's PCID. What each node is to know is kept as wanted and confirmed; what differs is asked for, identifiers of
@@ -545,7 +545,7 @@ fn parameters(parameters: &PortParameters) -> Vec<Tlv> {
 
 /// Ports in one Set Parameters: fewer than 1500 octets.
 const PORTS: usize = 50;
-/// Members up to which the bridge sends a copy to each [P].
+/// Members up to which the bridge sends a copy to each.
 const FEW: usize = 2;
 /// How long members of a flood gather before port extenders are told.
 pub(crate) const GATHER: Duration = Duration::from_millis(20);

@@ -1,4 +1,4 @@
-//! Who has which E-channel identifier of one tree [BR]: lowest free first, and none is given again at once.
+//! Who has which E-channel identifier of one tree: lowest free first, and none is given again at once.
 //!
 //! UNSURE-U12, UNSURE-U20: only identifiers a base port extender knows are given, without the base 0xFFF: 1 to 4094 for
 //! ports, and for groups those of the short form 0x1001 to 0x3FFE whose base is neither 0 nor 0xFFF.
@@ -116,7 +116,7 @@ impl Space {
     }
 }
 
-/// How long an identifier rests: longer than a PDU that still names it can be under way [P].
+/// How long an identifier rests: longer than a PDU that still names it can be under way.
 pub const QUARANTINE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Which of a port extender's upstream ports leads to its controlling bridge [S US 9,515,890].
+//! Which of a port extender's upstream ports leads to its controlling bridge.
 //!
 //! UNSURE-U7: the lower priority wins, 0 is no offer; among equals the lower CSP address, then the lower port.
 

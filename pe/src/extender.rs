@@ -1,4 +1,4 @@
-//! The port extender's end [BR, S US 9,515,890]: chooses its upstream port, asks for a PCID for each of its ports, and does
+//! The port extender's end: chooses its upstream port, asks for a PCID for each of its ports, and does
 //! with them what the controlling bridge says.
 //!
 //! When the session is lost its ports pass nothing, or go on for a while as they were ([`Settings::hold`]); when there is
@@ -553,7 +553,7 @@ pub const fn words(state: SessionState) -> &'static str {
     }
 }
 
-/// Changes of links within this time are told together [P].
+/// Changes of links within this time are told together.
 const COALESCE: Duration = Duration::from_millis(50);
 /// Ports in one Status.
 const STATUSES: usize = 100;

@@ -1,4 +1,4 @@
-//! PDUs of the control and status protocol: a Command TLV, then what belongs to it [BR 9, S ext].
+//! PDUs of the control and status protocol: a Command TLV, then what belongs to it [BR 9].
 
 use core::fmt;
 

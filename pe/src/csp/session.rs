@@ -1,4 +1,4 @@
-//! One end of a session of the control and status protocol, with the ECP under it [BR 9, S h3c].
+//! One end of a session of the control and status protocol, with the ECP under it [BR 9].
 //!
 //! Both ends send Open; the session is open when both are answered. It ends with the peer, with its link, when ECP gives
 //! up, or when an answer does not come; then it is opened again after 1, 2, 4, 8, … 30 s (UNSURE-U17).
@@ -494,9 +494,9 @@ impl Session {
     }
 }
 
-/// Requests without an answer at most [P].
+/// Requests without an answer at most.
 pub const WINDOW: usize = 32;
-/// How long an answer is awaited, twice [P].
+/// How long an answer is awaited, twice.
 const ANSWER: Duration = Duration::from_secs(5);
-/// The first and the longest pause before a session is opened again [P].
+/// The first and the longest pause before a session is opened again.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));

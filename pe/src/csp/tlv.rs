@@ -35,7 +35,7 @@ pub enum Tlv {
     },
 }
 
-/// What a port extender can do [S MIB: names and ranges].
+/// What a port extender can do; a MIB has names and ranges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Capability {
     /// Maps PCP per port.
