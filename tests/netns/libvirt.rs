@@ -321,6 +321,9 @@ async fn a_libvirtd_that_cannot_ask_is_named() {
         event(&station, "a deaf libvirtd", PATIENCE, |event| says(event, "event") == "libvirt_deaf").await;
     assert_eq!(deaf["port"].as_u64(), Some(bed.port.into()));
     assert!(says(&deaf, "remedy").contains("restart libvirtd"), "{deaf}");
+    let doctor = bed.host.attempt(&evbd_program!().display().to_string(), &["doctor", "s0"]);
+    let told = doctor.contains("PROBLEM  libvirt") && doctor.contains(&bed.port.to_string());
+    assert!(told, "{doctor}");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use crate::{
         inspect::{ALL, Inspection, Listener, Process},
         links::{Master, MasterKind},
     },
+    libvirt::LibvirtPort,
     run::{Leak, Method, choose},
 };
 
@@ -68,6 +69,16 @@ pub(super) fn missing(port: &str, there: &[String]) -> Finding {
     let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
     let words = format!("there is no interface {port} in this network namespace; there are: {there}");
     Finding::new(Problem, "interface", words).remedy("ip netns list; ip -br link")
+}
+
+/// A daemon of libvirt takes the number of its socket for an error.
+pub(super) fn deaf(port: &LibvirtPort) -> Finding {
+    let LibvirtPort { port, pid, process } = port;
+    let words = format!(
+        "{process}, process {pid}, starts no guest with an 802.1Qbg port and asks for none: it takes the number of its \
+         netlink socket, {port}, for an error, as more than half of all its starts do"
+    );
+    Finding::new(Problem, "libvirt", words).remedy(format!("systemctl restart {process}, until this is gone"))
 }
 
 /// All there is to say of an interface that is there.

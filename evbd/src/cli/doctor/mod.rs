@@ -3,7 +3,7 @@
 mod daemon;
 mod findings;
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Args;
 use serde_json::json;
@@ -12,6 +12,7 @@ use self::findings::{Finding, Severity};
 use crate::{
     api::{DEFAULT_SOCKET, SCHEMA},
     kernel::inspect::{inspect, interfaces},
+    libvirt::{LibvirtPort, deaf, ports},
 };
 
 /// Look at a port from all sides and say what is wrong and what helps; changes nothing. Exit code 1 if there is a
@@ -36,6 +37,7 @@ impl Doctor {
             None => vec![findings::missing(&self.port, &interfaces())],
         };
         findings.extend(daemon.findings(&self.port));
+        findings.extend(libvirt().await.iter().map(findings::deaf));
         let worst = findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Ok);
         let mut out = std::io::stdout().lock();
         if self.json {
@@ -54,3 +56,15 @@ impl Doctor {
         Ok(if worst == Severity::Problem { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 }
+
+/// libvirt's daemons here that can ask for nothing. Sockets of single requests come and go: two looks tell.
+async fn libvirt() -> Vec<LibvirtPort> {
+    let before = ports();
+    if !before.iter().any(LibvirtPort::is_negative) {
+        return Vec::new();
+    }
+    tokio::time::sleep(BETWEEN).await;
+    deaf(&before, &ports())
+}
+
+const BETWEEN: Duration = Duration::from_millis(300);
