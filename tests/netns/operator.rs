@@ -418,5 +418,15 @@ async fn neighbors_in_detail() {
         assert!(text.contains(words), "{words}:\n{text}");
     }
     assert!(text.contains(says(row, "system_description")), "{text}");
+
+    let text = out(&output(&station, &["metrics", "--socket", &socket(&station)]));
+    for start in
+        ["evbd_port_rx_frames_total{port=\"s0\"} ", "evbd_evb_agreed{port=\"s0\",role=\"station\"} ", "# EOF"]
+    {
+        assert!(text.lines().any(|line| line.starts_with(start)), "{start}:\n{text}");
+    }
+    let heard = "evbd_protocol{port=\"s0\",protocol=\"lldp\",item=\"nearest_customer.frames_in_total\"} ";
+    let heard = text.lines().find_map(|line| line.strip_prefix(heard)).expect("LLDP is counted");
+    assert!(heard.parse::<u64>().unwrap() > 0, "{text}");
     assert!(says(row, "lldpdu").starts_with("0207"), "{row:#}");
 }

@@ -7,6 +7,7 @@ mod doctor;
 mod hook;
 pub mod lab;
 mod lldpad;
+mod metrics;
 mod reload;
 mod replay;
 mod show;
@@ -53,6 +54,7 @@ enum Command {
     Why(why::Why),
     Trace(trace::Trace),
     Watch(watch::Watch),
+    Metrics(metrics::Metrics),
     Decode(decode::Decode),
     Replay(replay::Play),
     Doctor(doctor::Doctor),
@@ -145,6 +147,7 @@ pub fn main() -> ExitCode {
         Command::Why(why) => finish(block_on(why.run())),
         Command::Trace(trace) => finish(block_on(trace.run())),
         Command::Watch(watch) => finish(block_on(watch.run())),
+        Command::Metrics(metrics) => finish(block_on(metrics.run())),
         Command::Decode(decode) => finish(block_on(decode.run())),
         Command::Doctor(doctor) => block_on(doctor.run()).unwrap_or_else(|error| finish(Err(error))),
         Command::Hook(hook) => {
