@@ -4,6 +4,7 @@ mod channels;
 mod dbus;
 mod dcbx;
 mod evb;
+mod extension;
 mod guests;
 mod hearing;
 mod kernel;

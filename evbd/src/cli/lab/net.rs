@@ -99,6 +99,13 @@ impl Net {
         Ok(())
     }
 
+    /// Brings an interface up or down.
+    pub(super) fn set_up(&self, role: &str, interface: &str, up: bool) -> anyhow::Result<()> {
+        let state = if up { "up" } else { "down" };
+        ip(&["-n", &self.namespace(role), "link", "set", interface, state])?;
+        Ok(())
+    }
+
     /// Has a VM know its neighbour for good.
     pub(super) fn know_neighbor(&self, vm: &Vm, neighbor: &Vm) -> anyhow::Result<()> {
         let namespace = self.namespace(vm.name);
@@ -283,11 +290,14 @@ pub(super) const BRIDGE2: &str = "bridge2";
 pub(super) const STATION2: &str = "station2";
 pub(super) const VM1: &str = "vm1";
 pub(super) const VM2: &str = "vm2";
+/// Port extenders.
+pub(super) const EXTENDER: &str = "extender";
+pub(super) const EXTENDER2: &str = "extender2";
 const VM3: &str = "vm3";
 const VM4: &str = "vm4";
 const VM5: &str = "vm5";
 /// Every namespace a scenario may make.
-const ROLES: [&str; 9] = [BRIDGE, BRIDGE2, STATION, STATION2, VM1, VM2, VM3, VM4, VM5];
+const ROLES: [&str; 11] = [BRIDGE, BRIDGE2, STATION, STATION2, EXTENDER, EXTENDER2, VM1, VM2, VM3, VM4, VM5];
 /// The station's end of the wire to the bridge.
 pub(super) const UPLINK: &str = "uplink";
 /// The bridge's end of it.

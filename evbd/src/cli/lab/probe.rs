@@ -88,6 +88,16 @@ pub enum Probe {
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         mbit_s: u32,
     },
+    /// Send datagrams to everybody, or to a group.
+    Shout {
+        /// Whose address they come from.
+        from: Ipv4Addr,
+        /// Where to.
+        target: SocketAddrV4,
+        /// How many.
+        #[arg(long)]
+        count: u16,
+    },
     /// Look at frames, both ways, until standard input ends, and tell which tags they had.
     Tags {
         /// Of which interface.
@@ -249,6 +259,7 @@ impl Probe {
             }
             Self::Count { listen, seconds } => print(&count(*listen, *seconds)?),
             Self::Flood { target, seconds, mbit_s } => print(&flood(*target, *seconds, *mbit_s)?),
+            Self::Shout { from, target, count } => print(&shout(*from, *target, *count)?),
             Self::Noise { interface, frames, seed } => print(&noise(interface, *frames, *seed)?),
         }
     }
@@ -492,6 +503,17 @@ fn count(listen: SocketAddrV4, seconds: Option<u16>) -> anyhow::Result<CountResu
         result.octets += u64::try_from(octets)?;
     }
     Ok(result)
+}
+
+/// Sends numbered datagrams, a millisecond apart.
+fn shout(from: Ipv4Addr, target: SocketAddrV4, count: u16) -> anyhow::Result<FloodResult> {
+    let socket = UdpSocket::bind((from, 0)).with_context(|| format!("cannot send from {from}"))?;
+    socket.set_broadcast(true)?;
+    for number in 0..count {
+        socket.send_to(&number.to_be_bytes(), target).with_context(|| format!("cannot send to {target}"))?;
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(FloodResult { datagrams: count.into() })
 }
 
 /// What a source sends over and over.

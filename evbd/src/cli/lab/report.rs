@@ -28,9 +28,10 @@ pub(super) struct Expectation {
 impl Expectation {
     pub(super) const fn of(scenario: Scenario, fallback: Fallback) -> Self {
         match (scenario, fallback) {
-            (Scenario::Reflect | Scenario::Dcbx | Scenario::Channels, _) => {
-                Self { vms_meet: true, reflected: true }
-            }
+            (
+                Scenario::Reflect | Scenario::Dcbx | Scenario::Channels | Scenario::Extend | Scenario::Fex,
+                _,
+            ) => Self { vms_meet: true, reflected: true },
             (Scenario::Migrate, _) | (Scenario::Refuse, Fallback::Veb) => {
                 Self { vms_meet: true, reflected: false }
             }

@@ -130,7 +130,12 @@ async fn negotiated(
             let words = text(seen.first().and_then(|e| e.pointer("/status/reflective_relay")), "words");
             step.done(report, words);
         }
-        Scenario::Refuse | Scenario::Migrate | Scenario::Dcbx | Scenario::Channels => {
+        Scenario::Refuse
+        | Scenario::Migrate
+        | Scenario::Dcbx
+        | Scenario::Channels
+        | Scenario::Extend
+        | Scenario::Fex => {
             let step = progress.step("EVB agreed, reflective relay refused");
             let refused =
                 |e: &Value| is(e, "evb") && has(e, "/status/reflective_relay/reason", "not_capable");
