@@ -255,7 +255,8 @@ impl Guests {
             None => vm_address(tap.mac).ok_or("no domain says which address its VM has")?,
         };
         let name = match guest {
-            Some((domain, _, _)) if domain.nics.len() == 1 => domain.name.clone(),
+            // Not another one when a second interface is plugged in.
+            Some((domain, 0, _)) => domain.name.clone(),
             Some((domain, place, _)) => format!("{}/{}", domain.name, place + 1),
             None => interface.to_owned(),
         };
