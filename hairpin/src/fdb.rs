@@ -183,6 +183,17 @@ impl Fdb {
         self.retain_at(secs(now), |entry| entry.age < self.ageing && keep(entry))
     }
 
+    /// Notes that `key` has been heard on `port`, if it is known there.
+    pub(crate) fn seen(&self, key: Key, port: PortId, now_secs: u32) {
+        let Some((bucket, rest)) = self.place(key) else { return };
+        for slot in bucket.slots(0) {
+            let word = slot.word.load(Acquire);
+            if word != 0 && self.rest(word) == rest && self.port(word) == port {
+                slot.seen.store(now_secs, Relaxed);
+            }
+        }
+    }
+
     /// Forgets `key`.
     pub(crate) fn forget(&self, key: Key) {
         let Some((bucket, rest)) = self.place(key) else { return };

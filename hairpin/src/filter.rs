@@ -99,6 +99,7 @@ fn take_over(
     if cx.live {
         let from = vsi.state.taken_by().unwrap_or(owner.port);
         if vsi.state.take_over(row.id) {
+            cx.forget(src);
             cx.moved(MoveKind::TakenOver, src, class.vid, from, row.id);
         }
     }
@@ -111,6 +112,7 @@ fn reclaim(cx: &Context<'_>, row: &Row, owner: Static, src: MacAddr, class: &Cla
     if cx.live
         && let Some(from) = vsi.state.reclaim()
     {
+        cx.forget(src);
         cx.moved(MoveKind::Reclaimed, src, class.vid, from, row.id);
     }
 }

@@ -9,6 +9,7 @@ use ether::MacAddr;
 use crate::{
     classify::Class,
     fdb::{Key, Learnt},
+    lasting::{Lasts, Passing},
     port::{PortId, Role},
     recent::MoveKind,
     row::Row,
@@ -24,6 +25,7 @@ pub(crate) fn learn(
     row: &Row,
     src: MacAddr,
     class: &Class,
+    lasts: &mut Lasts,
     watch: &mut impl Watch,
 ) -> Result<Option<PortId>, DropReason> {
     if row.role == Role::Uplink {
@@ -53,7 +55,13 @@ pub(crate) fn learn(
         Learnt::Crowded => LearnResult::Crowded,
     };
     watch.note(|| Step::Learn { result });
+    if !matches!(result, LearnResult::Nothing | LearnResult::Known) {
+        lasts.not(Passing::Learning);
+    }
     if cx.live {
+        if matches!(result, LearnResult::New | LearnResult::Moved(_)) {
+            cx.forget(src);
+        }
         match result {
             LearnResult::Moved(from) => {
                 cx.stats.moved(row.id);

@@ -10,6 +10,7 @@
 pub mod control;
 pub mod extend;
 pub mod fdb;
+pub mod lasting;
 pub mod policy;
 pub mod port;
 pub mod recent;
@@ -41,6 +42,7 @@ mod vsi;
 pub use control::{Control, ControlError, VsiEntry, VsiFilter, VsiKey};
 pub use extend::{Extension, Parameters, Via};
 pub use fdb::{Fdb, FdbEntry, Origin};
+pub use lasting::{Flow, Keeper, Passing};
 pub use policy::Policy;
 pub use port::{PortConfig, PortId, Role, Storm};
 pub use recent::{Move, MoveKind, RecentDrop};

@@ -25,6 +25,7 @@ pub(crate) fn ingress(
     watch: &mut impl Watch,
 ) -> Result<(), DropReason> {
     let Some(vsi) = class.vsi.and_then(|at| cx.snapshot.vsi(at)) else { return Ok(()) };
+    verdict.lasts_mut().passes(vsi, Direction::Ingress);
     mirror(cx, vsi, class, Direction::Ingress, verdict, watch);
     let pcp = match vsi.policy.pcp {
         PcpRule::Trust => class.pcp,
@@ -68,9 +69,10 @@ pub(crate) fn egress(
             }
             continue;
         }
+        verdict.lasts_mut().passes(vsi, Direction::Egress);
         mirror(cx, vsi, class, Direction::Egress, verdict, watch);
         if cx.live {
-            vsi.state.tx(frame.len);
+            vsi.state.tx(1, frame.len.into());
         }
         at += 1;
     }

@@ -91,6 +91,17 @@ impl Stats {
         }
     }
 
+    /// Counts `frames` frames of together `octets` octets that came in on `port` and were forwarded.
+    pub(crate) fn passed(&self, port: PortId, frames: u64, octets: u64, reflected: bool) {
+        let Some(row) = self.rows.get(port.index()) else { return };
+        row.rx_frames.fetch_add(frames, Relaxed);
+        row.rx_bytes.fetch_add(octets, Relaxed);
+        row.forwarded.fetch_add(frames, Relaxed);
+        if reflected {
+            row.reflected.fetch_add(frames, Relaxed);
+        }
+    }
+
     /// Counts a copy that leaves by `port`, where the frame came in.
     pub(crate) fn reflected(&self, port: PortId) {
         if let Some(row) = self.rows.get(port.index()) {

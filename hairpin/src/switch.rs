@@ -3,7 +3,7 @@
 //! The order of steps is that of the forwarding process [Q 8.6], with the reserved addresses first: what is meant
 //! for the daemon reaches it whatever VLANs the port has.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Cache, Guard};
 use ether::{ChannelTag, EtherType, Instant, MacAddr, Tag, Vid, mac};
@@ -16,6 +16,7 @@ use crate::{
     fdb::{self, Fdb, FdbEntry, Key},
     filter, flood,
     groups::{self, Groups, Noted},
+    lasting::{Keeper, Passing},
     learn, police,
     port::{PortId, Role},
     recent::{Move, MoveKind, RecentDrop, Ring},
@@ -23,7 +24,7 @@ use crate::{
     row::Row,
     snapshot::{RelayKind, Snapshot},
     stats::Stats,
-    trace::{Step, Trace, Watch},
+    trace::{Step, TargetKind, Trace, Watch},
     verdict::{DropReason, Outcome, PuntReason, Verdict},
     vsi::VsiCounters,
 };
@@ -104,6 +105,8 @@ pub struct Relay {
     storms: Box<[[Bucket; 3]]>,
     stats: Stats,
     moves: Ring<64>,
+    /// Who is told when decisions are doubtful.
+    pub(crate) keeper: OnceLock<Arc<dyn Keeper>>,
 }
 
 impl Relay {
@@ -118,6 +121,7 @@ impl Relay {
             storms: (0..limits.ports).map(|_| Default::default()).collect(),
             stats: Stats::new(limits.ports),
             moves: Ring::default(),
+            keeper: OnceLock::new(),
         }
     }
 
@@ -158,6 +162,9 @@ impl Relay {
         }
         if (0..self.limits.ports).map(PortId).any(|port| !new.continues(&old, port)) {
             self.groups.retain(|port| new.continues(&old, port));
+        }
+        if let Some(keeper) = self.keeper.get() {
+            keeper.forget_all();
         }
     }
 
@@ -245,14 +252,20 @@ impl Relay {
         Trace::new(steps, &verdict)
     }
 
+    /// What [`Relay::process`] would decide, by the snapshot in force. The frame leaves no traces.
+    pub(crate) fn preview(&self, now: Instant, ingress: PortId, frame: &Frame<'_>, verdict: &mut Verdict) {
+        self.context(&self.load(), now, false).settle(ingress, None, frame, verdict, &mut ());
+    }
+
     /// Counts a frame of `len` octets that came in on `ingress` and that the carrier could not read, for that reason.
     pub fn reject(&self, ingress: PortId, len: u32, reason: DropReason) {
         self.stats.rx(ingress, len, Outcome::Drop(reason));
     }
 
     fn context<'a>(&'a self, snapshot: &'a Snapshot, now: Instant, live: bool) -> Context<'a> {
-        let Self { limits, fdb, groups, storms, stats, moves, .. } = self;
-        Context { limits, snapshot, fdb, groups, storms, stats, moves, now, secs: fdb::secs(now), live }
+        let Self { limits, fdb, groups, storms, stats, moves, keeper, .. } = self;
+        let secs = fdb::secs(now);
+        Context { limits, snapshot, fdb, groups, storms, stats, moves, keeper, now, secs, live }
     }
 }
 
@@ -266,6 +279,7 @@ pub(crate) struct Context<'a> {
     pub(crate) storms: &'a [[Bucket; 3]],
     pub(crate) stats: &'a Stats,
     moves: &'a Ring<64>,
+    keeper: &'a OnceLock<Arc<dyn Keeper>>,
     pub(crate) now: Instant,
     /// [`fdb::secs`] of the time.
     pub(crate) secs: u32,
@@ -307,7 +321,7 @@ impl Context<'_> {
         }
         let vsi = blame.vsi.and_then(|at| self.snapshot.vsi(at));
         if let Some(vsi) = vsi {
-            vsi.state.rx(frame.len);
+            vsi.state.rx(1, frame.len.into());
         }
         if let Outcome::Drop(reason) = outcome {
             let record = self.record(reason, ingress, frame, blame.vid, vsi.map(|vsi| vsi.key));
@@ -343,7 +357,11 @@ impl Context<'_> {
         let row = filter::admit(self.snapshot, ingress)?;
         let Row { id: port, role, reflective, guard, .. } = *row;
         watch.note(|| Step::Admit { port, role, reflective, guard });
-        if self.snapshot.kind() == RelayKind::Extender {
+        let extender = self.snapshot.kind() == RelayKind::Extender;
+        if extender || role == Role::Cascade || row.extension.is_some() || tag.is_some() {
+            verdict.lasts_mut().not(Passing::Extension);
+        }
+        if extender {
             return extend::extender::decide(self, row, tag, frame, verdict, watch);
         }
         if role == Role::Cascade {
@@ -371,7 +389,9 @@ impl Context<'_> {
         });
         filter::filter(self, row, frame.src, &class, watch)?;
         police::ingress(self, row, frame, &mut class, verdict, watch)?;
-        let sender = learn::learn(self, row, frame.src, &class, watch)?;
+        let from = blame.vsi.and_then(|at| self.snapshot.vsi(at)).map(|vsi| vsi.key);
+        verdict.lasts_mut().set_from(vid, from);
+        let sender = learn::learn(self, row, frame.src, &class, verdict.lasts_mut(), watch)?;
         let noted = groups::snoop(self, row, vid, frame);
         if noted != Noted::Nothing {
             watch.note(|| Step::Snoop);
@@ -390,9 +410,20 @@ impl Context<'_> {
         if verdict.copies().is_empty() {
             return Err(refused.unwrap_or(DropReason::NoListener));
         }
+        match target.kind {
+            _ if mac::is_group(frame.dst) => verdict.lasts_mut().not(Passing::Group),
+            TargetKind::Known | TargetKind::OneWay => {}
+            _ => verdict.lasts_mut().not(Passing::Unknown),
+        }
+        if verdict.copies().len() > 1 {
+            verdict.lasts_mut().not(Passing::Copies);
+        }
         verdict.set_priority(class.pcp);
         egress::tag(self.snapshot, &class, verdict.copies_mut());
         extend::bridge::leave(self, port, &class, frame.len, verdict, watch)?;
+        if verdict.copies().iter().any(|copy| copy.via.is_some()) {
+            verdict.lasts_mut().not(Passing::Extension);
+        }
         Ok(Outcome::Forward)
     }
 
@@ -400,6 +431,13 @@ impl Context<'_> {
     pub(crate) fn count(&self, count: impl FnOnce(&Stats)) {
         if self.live {
             count(self.stats);
+        }
+    }
+
+    /// Decisions on frames from or to `mac` may be others now.
+    pub(crate) fn forget(&self, mac: MacAddr) {
+        if let Some(keeper) = self.keeper.get() {
+            keeper.forget(mac);
         }
     }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::{
     control::VsiKey,
+    lasting::Passing,
     policy::Action,
     port::{PortId, Role},
     verdict::{Direction, MirrorTarget, Outcome, Verdict},
@@ -25,6 +26,8 @@ pub struct Trace {
     pub outcome: Outcome,
     /// Where copies go.
     pub copies: Vec<TracedCopy>,
+    /// Why this holds for the frame alone; `None`: for all with its addresses and its tag.
+    pub passing: Option<Passing>,
 }
 
 /// A copy that leaves.
@@ -218,7 +221,7 @@ impl Trace {
             tag: copy.tag.and_then(|tag| Some((tag.vid?, tag.pcp))),
             reflected: copy.reflected,
         });
-        Self { steps, outcome: verdict.outcome(), copies: copies.collect() }
+        Self { steps, outcome: verdict.outcome(), copies: copies.collect(), passing: verdict.passing() }
     }
 }
 

@@ -5,7 +5,13 @@ use std::fmt;
 use ether::{ChannelTagError, Pcp, Tag};
 use serde::Serialize;
 
-use crate::{control::VsiKey, extend::Via, policy::CaptureId, port::PortId};
+use crate::{
+    control::VsiKey,
+    extend::Via,
+    lasting::{Lasts, Passing},
+    policy::CaptureId,
+    port::PortId,
+};
 
 /// One outgoing copy of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,6 +226,7 @@ pub struct Verdict {
     copies: Vec<Copy>,
     mirrors: Vec<MirrorCopy>,
     scratch: Vec<u32>,
+    lasts: Lasts,
 }
 
 impl Verdict {
@@ -233,6 +240,7 @@ impl Verdict {
             // One of ingress, and one for each copy.
             mirrors: Vec::with_capacity(usize::from(ports) + 1),
             scratch: Vec::with_capacity(usize::from(ports)),
+            lasts: Lasts::default(),
         }
     }
 
@@ -261,8 +269,23 @@ impl Verdict {
         &self.mirrors
     }
 
+    /// Why what was decided holds for the frame last processed alone; `None`: it holds for all of its flow.
+    #[must_use]
+    pub const fn passing(&self) -> Option<Passing> {
+        self.lasts.passing()
+    }
+
+    pub(crate) const fn lasts(&self) -> &Lasts {
+        &self.lasts
+    }
+
+    pub(crate) const fn lasts_mut(&mut self) -> &mut Lasts {
+        &mut self.lasts
+    }
+
     /// Starts the decision on another frame.
     pub(crate) fn begin(&mut self) {
+        self.lasts = Lasts::default();
         self.copies.clear();
         self.mirrors.clear();
     }
@@ -302,6 +325,7 @@ impl Verdict {
     /// Closes the decision: copies stay only if the frame is forwarded.
     pub(crate) fn settle(&mut self, outcome: Outcome) {
         if outcome != Outcome::Forward {
+            self.lasts.not(Passing::NotForwarded);
             self.copies.clear();
         }
         self.outcome = outcome;

@@ -66,14 +66,14 @@ impl Default for VsiState {
 }
 
 impl VsiState {
-    pub(crate) fn rx(&self, octets: u32) {
-        self.rx_frames.fetch_add(1, Relaxed);
-        self.rx_octets.fetch_add(octets.into(), Relaxed);
+    pub(crate) fn rx(&self, frames: u64, octets: u64) {
+        self.rx_frames.fetch_add(frames, Relaxed);
+        self.rx_octets.fetch_add(octets, Relaxed);
     }
 
-    pub(crate) fn tx(&self, octets: u32) {
-        self.tx_frames.fetch_add(1, Relaxed);
-        self.tx_octets.fetch_add(octets.into(), Relaxed);
+    pub(crate) fn tx(&self, frames: u64, octets: u64) {
+        self.tx_frames.fetch_add(frames, Relaxed);
+        self.tx_octets.fetch_add(octets, Relaxed);
     }
 
     pub(crate) fn dropped(&self, record: &RecentDrop) {
