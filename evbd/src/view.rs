@@ -2,6 +2,7 @@
 
 mod drops;
 mod extension;
+mod flows;
 mod objects;
 mod profiles;
 mod trace;
@@ -60,6 +61,7 @@ pub(crate) fn rows(
         // The driver has them.
         Table::Libvirt | Table::Guests => Vec::new(),
         Table::Captures => planes.captures().map(row).collect(),
+        Table::Flows => flows::flows(core, planes),
     }
 }
 

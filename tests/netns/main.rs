@@ -6,6 +6,7 @@ mod dcbx;
 mod evb;
 mod extension;
 mod guests;
+mod fast;
 mod hearing;
 mod kernel;
 mod kills;

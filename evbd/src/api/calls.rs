@@ -142,6 +142,7 @@ fn daemon(message: &Message, method: &str) -> Result<Call, Error> {
         "Drops" => table(Table::Drops),
         "Rates" => table(Table::Rates),
         "Captures" => table(Table::Captures),
+        "Flows" => table(Table::Flows),
         "Libvirt" => table(Table::Libvirt),
         "Guests" => table(Table::Guests),
         "Guest" => Ok(Call::Guest(Box::new(written(message)?))),

@@ -31,6 +31,7 @@ trait Daemon1 {
     fn libvirt(&self) -> zbus::Result<Vec<Dict>>;
     fn guests(&self) -> zbus::Result<Vec<Dict>>;
     fn guest(&self, word: Dict) -> zbus::Result<Vec<Dict>>;
+    fn flows(&self) -> zbus::Result<Vec<Dict>>;
     fn channels(&self) -> zbus::Result<Vec<Dict>>;
     fn extension(&self) -> zbus::Result<Vec<Dict>>;
     fn events(&self, after: u64) -> zbus::Result<Vec<Dict>>;
@@ -89,6 +90,7 @@ impl Client {
             Table::Captures => self.proxy.captures().await,
             Table::Libvirt => self.proxy.libvirt().await,
             Table::Guests => self.proxy.guests().await,
+            Table::Flows => self.proxy.flows().await,
         };
         let rows = rows.map_err(|error| plainly(error, &format!("cannot read {}", table.name())))?;
         Ok(rows.into_iter().map(from_dict).collect())

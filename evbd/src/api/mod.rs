@@ -74,6 +74,8 @@ pub enum Table {
     Libvirt,
     /// Interfaces of VMs that the hypervisor, or their names, say something of.
     Guests,
+    /// Flows that the kernel forwards.
+    Flows,
 }
 
 impl Table {
@@ -96,6 +98,7 @@ impl Table {
             Self::Captures => "captures",
             Self::Libvirt => "libvirt",
             Self::Guests => "guests",
+            Self::Flows => "flows",
         }
     }
 }

@@ -118,6 +118,7 @@ pub(crate) const DAEMON: Interface = Interface {
             "Interfaces of VMs that the hypervisor, or their names, say something of, a row each.",
         ),
         show("Captures", "Captures of mirrored frames, a row each."),
+        show("Flows", "Flows that the kernel forwards, or is about to, a row each."),
         show("Libvirt", "VSIs libvirt has asked for, a row each."),
         Method {
             name: "Why",

@@ -27,7 +27,8 @@ pub(super) fn blocks(table: Table, rows: &[Value]) -> String {
         | Table::Libvirt
         | Table::Extension
         | Table::Captures
-        | Table::Guests => plain(row),
+        | Table::Guests
+        | Table::Flows => plain(row),
     };
     rows.iter().map(block).collect::<Vec<_>>().join("\n")
 }

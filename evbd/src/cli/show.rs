@@ -120,6 +120,8 @@ const fn columns(table: Table) -> Columns {
             ("LINK", "link"),
             ("CARRIER", "carrier"),
             ("BECAUSE", "carrier_because"),
+            ("FAST", "fast_path"),
+            ("WHY NOT", "fast_path_because"),
             ("RX", "rx_frames"),
             ("TX", "tx_frames"),
             ("REFLECTED", "reflected"),
@@ -169,6 +171,16 @@ const fn columns(table: Table) -> Columns {
             ("LINUX BRIDGE", "bridge"),
             ("BECAUSE", "because"),
             ("LIBVIRT", "libvirt"),
+        ],
+        Table::Flows => &[
+            ("PORT", "port"),
+            ("SOURCE", "source"),
+            ("DESTINATION", "destination"),
+            ("VLAN", "vlan"),
+            ("TO", "to"),
+            ("STATE", "state"),
+            ("FRAMES", "frames"),
+            ("OCTETS", "octets"),
         ],
         Table::Fdb => {
             &[("MAC", "mac"), ("VLAN", "vlan"), ("PORT", "port"), ("ORIGIN", "origin"), ("AGE", "age_s")]
@@ -253,6 +265,7 @@ const fn nothing(table: Table) -> &'static str {
         Table::Captures => "captures",
         Table::Libvirt => "guests of libvirt",
         Table::Guests => "interfaces of VMs",
+        Table::Flows => "flows that the kernel forwards",
     }
 }
 

@@ -108,5 +108,10 @@ fn told(trace: &Value) -> String {
         let reflected = if *pick(copy, "reflected") == json!(true) { ", reflected" } else { "" };
         format!("  to {} {tagged}{reflected}", cell(pick(copy, "port")))
     }));
+    let fast = match pick(trace, "fast_path_because") {
+        Value::Null => "fast path: yes, frames like it".to_owned(),
+        slow => format!("fast path: no, {}", cell(slow)),
+    };
+    lines.push(fast);
     lines.join("\n")
 }

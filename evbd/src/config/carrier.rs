@@ -30,6 +30,8 @@ pub struct CarrierConfig {
     pub spin: Duration,
     /// MiB that the receive rings of all ports take together.
     pub rings_mib: u32,
+    /// The kernel forwards what the relay has settled, where it can.
+    pub fast_path: bool,
     /// What ports ask for, by interface; the others leave it open.
     choices: BTreeMap<String, Choice>,
     /// Interfaces whose frames the kernel forwards.
@@ -106,6 +108,14 @@ pub(super) enum Workers {
     Word(Auto),
 }
 
+/// `fast_path` as it is written.
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum FastPathChoice {
+    Auto,
+    Off,
+}
+
 #[derive(Deserialize, Clone, Copy)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Auto {
@@ -114,7 +124,7 @@ pub(super) enum Auto {
 
 /// What the file says of carriers.
 pub(super) fn carrier(file: &schema::File) -> Result<CarrierConfig, Fault> {
-    let schema::Relay { workers, cpus, spin, rings, .. } = &file.relay;
+    let schema::Relay { workers, cpus, spin, rings, fast_path, .. } = &file.relay;
     let cpus = match cpus {
         None => Vec::new(),
         Some(cpus) => {
@@ -161,6 +171,7 @@ pub(super) fn carrier(file: &schema::File) -> Result<CarrierConfig, Fault> {
         cpus,
         spin: Duration::from_micros(in_range(spin.clone(), 0, 1000, 50, "spin")?.into()),
         rings_mib: in_range(rings.clone(), 0, 65_536, 128, "rings")?,
+        fast_path: *fast_path != Some(FastPathChoice::Off),
         choices: choices.collect(),
         all_kernel: *file.role.get_ref() == schema::Role::Station && !kernel.is_empty(),
         kernel,

@@ -13,7 +13,7 @@ use vdp::{
 use super::{
     Dialect, Fallback, OnPeerLoss, StationMode,
     agents::LldpKeys,
-    carrier::{Capture, Choice, Datapath, Workers},
+    carrier::{Capture, Choice, Datapath, FastPathChoice, Workers},
     control::ControlKeys,
     csp::ExtensionKeys,
     dcb::DcbxKeys,
@@ -117,6 +117,7 @@ pub(super) struct Relay {
     pub(super) cpus: Option<Spanned<Vec<u16>>>,
     pub(super) spin: Option<Spanned<u32>>,
     pub(super) rings: Option<Spanned<u32>>,
+    pub(super) fast_path: Option<FastPathChoice>,
     pub(super) spare_ports: Option<Spanned<u16>>,
 }
 

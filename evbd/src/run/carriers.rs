@@ -1,9 +1,9 @@
 //! What moves the frames of a port, and why that.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use carrier::{
-    ChannelFilter, ChannelTags, OpenError, Options, PacketPort, Step, WorkerError, WorkerHandle, XdpMode,
+    ChannelFilter, ChannelTags, FastPath, OpenError, Options, PacketPort, Step, WorkerError, WorkerHandle, XdpMode,
     XdpOptions, XdpPort,
 };
 use ether::Vid;
@@ -18,11 +18,29 @@ pub(crate) struct Carried {
     carrier: Name,
     /// Why it is that one.
     carrier_because: String,
+    /// The kernel forwards what is settled.
+    fast_path: bool,
+    /// Why it does not.
+    fast_path_because: Option<String>,
 }
 
 impl Carried {
     pub(super) fn by_kernel(because: &str) -> Self {
-        Self { carrier: Name::Kernel, carrier_because: because.to_owned() }
+        Self {
+            carrier: Name::Kernel,
+            carrier_because: because.to_owned(),
+            fast_path: false,
+            fast_path_because: None,
+        }
+    }
+
+    const fn xdp(carrier_because: String) -> Self {
+        Self { carrier: Name::Xdp, carrier_because, fast_path: false, fast_path_because: None }
+    }
+
+    /// Whether the kernel forwards its frames where that is settled.
+    pub(crate) const fn is_fast(&self) -> bool {
+        self.fast_path
     }
 
     pub(super) const fn by_xdp(&self) -> bool {
@@ -68,13 +86,14 @@ pub(super) struct Carriers {
 }
 
 impl Carriers {
-    /// Gives the port to `worker`.
+    /// Gives the port to `worker`, and makes it part of `fast`, or it is said why not.
     ///
     /// # Errors
     /// Neither carrier can move its frames, or not the one that is asked for.
     pub(super) fn serve(
         &mut self,
         worker: &WorkerHandle,
+        fast: &Result<Arc<FastPath>, String>,
         wanted: &Wanted<'_>,
     ) -> anyhow::Result<(Carried, Vec<ChannelFilter>)> {
         let because = match wanted.choice {
@@ -97,16 +116,12 @@ impl Carriers {
             Choice::Packet => "asked for".to_owned(),
             Choice::Xdp => {
                 let mode = xdp(worker, wanted, false).map_err(Failed::into_error)?;
-                let carrier_because = asked_for(mode).to_owned();
-                return Ok((Carried { carrier: Name::Xdp, carrier_because }, Vec::new()));
+                return Ok((Carried::xdp(asked_for(mode).to_owned()), Vec::new()));
             }
             Choice::Auto => match self.packet.get(&wanted.ifindex) {
                 Some(reason) => reason.clone(),
                 None => match xdp(worker, wanted, true) {
-                    Ok(_) => {
-                        let because = "zero copy".to_owned();
-                        return Ok((Carried { carrier: Name::Xdp, carrier_because: because }, Vec::new()));
-                    }
+                    Ok(_) => return Ok((Carried::xdp("zero copy".to_owned()), Vec::new())),
                     Err(Failed::Open(error)) => error.reason(),
                     Err(Failed::Join(WorkerError::Join(error))) => {
                         let reason = error.reason();
@@ -118,7 +133,18 @@ impl Carriers {
             },
         };
         let options = options(wanted);
-        let sockets = PacketPort::open_group(wanted.interface, &options, worker.threads())?;
+        let channels = wanted.svid.is_some() || wanted.channels.is_some();
+        let (sockets, slow) = match fast {
+            Ok(fast) if !channels => {
+                let (sockets, error) =
+                    PacketPort::open_fast_group(wanted.interface, &options, worker.threads(), fast)?;
+                (sockets, error.map(|error| error.reason()))
+            }
+            fast => {
+                let slow = fast.as_ref().err().cloned().unwrap_or_else(|| "there are S-channels".to_owned());
+                (PacketPort::open_group(wanted.interface, &options, worker.threads())?, Some(slow))
+            }
+        };
         let mut filters = Vec::new();
         for socket in sockets.iter().filter(|_| wanted.channels.is_some()) {
             let filter = socket.channel_filter()?;
@@ -126,7 +152,13 @@ impl Carriers {
             filters.push(filter);
         }
         worker.add_port(wanted.port, sockets)?;
-        Ok((Carried { carrier: Name::Packet, carrier_because: because }, filters))
+        let carried = Carried {
+            carrier: Name::Packet,
+            carrier_because: because,
+            fast_path: slow.is_none(),
+            fast_path_because: slow,
+        };
+        Ok((carried, filters))
     }
 }
 

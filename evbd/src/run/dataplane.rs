@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 use carrier::{
-    CaptureStats, Captures, ChannelFilter, ChannelTags, PortStats, Worker, WorkerHandle, WorkerOptions,
+    CaptureStats, Captures, ChannelFilter, ChannelTags, FastPath, FlowRow, PortStats, Worker, WorkerHandle, WorkerOptions,
 };
 use ether::{ECid, Vid};
 use hairpin::{
@@ -39,6 +39,8 @@ pub(crate) struct Dataplane {
     control: Control,
     relay: Arc<Relay>,
     worker: WorkerHandle,
+    /// Has the kernel forward what is settled, or why it does not.
+    fast: Result<Arc<FastPath>, String>,
     carrier: CarrierConfig,
     carriers: Carriers,
     captures: Captures,
@@ -122,24 +124,31 @@ pub(super) struct Followed {
 }
 
 impl Dataplane {
-    /// A relay without ports, and its worker of so many threads.
+    /// A relay without ports, and its worker of so many threads; `slow` is why the kernel forwards nothing for it.
     pub(super) fn start(
         config: &Config,
         common: &Common,
         kind: RelayKind,
         threads: usize,
+        slow: Option<&str>,
     ) -> anyhow::Result<Self> {
         let relay = Arc::new(Relay::new(common.limits));
         let carrier = config.carrier.clone();
         let captures = common.captures.clone();
         let (cpus, spin) = (carrier.cpus.clone(), carrier.spin);
         let memory = xdp_memory(carrier.rings_mib, threads);
-        let options = WorkerOptions { threads, cpus, spin, captures: captures.clone(), memory };
+        let fast = match slow.or((!carrier.fast_path).then_some("`fast_path` is \"off\"")) {
+            Some(reason) => Err(reason.to_owned()),
+            None => FastPath::new(&relay, threads).map_err(|error| error.reason()),
+        };
+        let shared = fast.as_ref().ok().map(Arc::clone);
+        let options = WorkerOptions { threads, cpus, spin, captures: captures.clone(), memory, fast: shared };
         let worker = Worker::spawn(&relay, &common.events, &options)?;
         Ok(Self {
             control: Control::new(kind, &common.limits),
             relay,
             worker,
+            fast,
             carrier,
             carriers: Carriers::default(),
             captures,
@@ -345,8 +354,22 @@ impl Dataplane {
     /// together, made before anybody is told of the first.
     pub(super) fn commit(&mut self) {
         if std::mem::take(&mut self.edited) {
+            // For VSIs that are closed.
+            self.settle();
             self.relay.publish(self.control.snapshot());
         }
+    }
+
+    /// Has the relay know what the kernel has forwarded.
+    pub(super) fn settle(&self) {
+        if let Ok(fast) = &self.fast {
+            fast.settle();
+        }
+    }
+
+    /// What the kernel forwards, or may.
+    pub(crate) fn flows(&self) -> Vec<FlowRow> {
+        self.fast.as_ref().map(|fast| fast.flows()).unwrap_or_default()
     }
 
     /// Forgets addresses that have aged.
@@ -512,7 +535,7 @@ impl Dataplane {
             svid: line.svid,
             channels: line.channels.as_deref(),
         };
-        let (carried, filters) = self.carriers.serve(&self.worker, &wanted)?;
+        let (carried, filters) = self.carriers.serve(&self.worker, &self.fast, &wanted)?;
         Ok(Serving { ifindex, svid: line.svid, uap: line.channels.is_some(), carried, filters })
     }
 

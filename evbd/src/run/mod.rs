@@ -128,6 +128,7 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
     daemon.resume(found);
     daemon.resume_guests();
     let mut sweep = time::interval(SWEEP);
+    let mut settle = time::interval(SETTLE);
     tracing::info!(control = %daemon.core.config().control.socket.display(), "running");
     loop {
         let due = daemon.sleep();
@@ -173,6 +174,7 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
             Some(heard) = heard.recv() => daemon.hear_libvirt(heard),
             Some(request) = requests.recv() => daemon.answer(request),
             _ = sweep.tick() => daemon.sweep(),
+            _ = settle.tick() => daemon.planes.settle(),
         }
         daemon.tell_libvirt();
         if daemon.end_stop() {
@@ -190,6 +192,8 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
 
 /// Between two looks for addresses that have aged, and attempts to get a state file.
 const SWEEP: Duration = Duration::from_secs(10);
+/// The clock of learnt addresses counts seconds.
+const SETTLE: Duration = Duration::from_secs(1);
 /// How long a client that stopped the daemon has to take its answer.
 const FAREWELL: Duration = Duration::from_millis(100);
 /// Control frames waiting for the core; more are dropped by their reader, as on a busy wire.
@@ -392,6 +396,7 @@ impl Daemon {
     }
 
     fn answer(&mut self, request: Request) {
+        self.planes.settle();
         // A client that left meanwhile wants no answer.
         let _ = match request {
             Request::Show { table: Table::Libvirt, reply } => {

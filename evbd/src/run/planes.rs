@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use carrier::PortStats;
+use carrier::{FlowRow, PortStats};
 use ether::{ECid, Vid};
 use hairpin::{
     ControlError, EdgeMode, FdbEntry, Parameters, PortCounters, PortId, RecentDrop, Relay, RelayKind,
@@ -44,7 +44,7 @@ impl Planes {
             RoleConfig::Extender(_) => RelayKind::Extender,
             RoleConfig::Station(station) => RelayKind::Edge(EdgeRelay::initial(&station.edge(None))),
         };
-        let main = Dataplane::start(config, &common, kind, config.carrier.workers)?;
+        let main = Dataplane::start(config, &common, kind, config.carrier.workers, None)?;
         let mut planes = Self { common, main, channels: BTreeMap::new(), of: BTreeMap::new() };
         for (port, error) in planes.reload(core) {
             tracing::error!(port = port.0, error, "the relay does not take a port");
@@ -117,6 +117,16 @@ impl Planes {
     /// Has the relays forward as they were edited.
     pub(super) fn commit(&mut self) {
         self.all_mut().for_each(Dataplane::commit);
+    }
+
+    /// Has the relays know what the kernel has forwarded: to be called every second, and before anything is shown.
+    pub(super) fn settle(&self) {
+        self.all().for_each(Dataplane::settle);
+    }
+
+    /// What the kernel forwards, or may.
+    pub(crate) fn flows(&self) -> Vec<FlowRow> {
+        self.all().flat_map(Dataplane::flows).collect()
     }
 
     /// Forgets addresses that have aged.
@@ -255,5 +265,6 @@ impl Planes {
 
 /// The relay of an S-channel of a station. It has a worker of one thread: a station may have many of them.
 fn channel(config: &Config, core: &Core, common: &Common, uplink: PortId) -> anyhow::Result<Dataplane> {
-    Dataplane::start(config, common, RelayKind::Edge(core.relay_behind(uplink)), 1)
+    let kind = RelayKind::Edge(core.relay_behind(uplink));
+    Dataplane::start(config, common, kind, 1, Some("it is behind an S-channel"))
 }

@@ -40,7 +40,15 @@ pub(crate) fn trace(core: &Core, planes: &Planes, interface: &str, frame: &[u8])
         })
         .collect();
     let words: Vec<String> = trace.steps.iter().map(ToString::to_string).collect();
+    let is_fast = |port| planes.carried(port).is_some_and(|carried| carried.is_fast());
+    let by_fast_ports = is_fast(port.id) && trace.copies.iter().all(|copy| is_fast(copy.port));
+    let slow = match trace.passing {
+        Some(passing) => Some(passing.to_string()),
+        None if !by_fast_ports => Some("a port on its way has no fast path".to_owned()),
+        None => None,
+    };
     Ok(
-        json!({ "port": interface, "outcome": outcome, "words": words, "steps": row(&trace.steps), "copies": copies }),
+        json!({ "port": interface, "outcome": outcome, "words": words, "steps": row(&trace.steps), "copies": copies,
+        "fast_path": slow.is_none(), "fast_path_because": slow }),
     )
 }

@@ -151,6 +151,7 @@ impl PacketPort {
             }
             None => {
                 let filled = self.receive_buffers(batch, self.appetite)?;
+                self.taken(filled);
                 batch.rows.extend((0..filled).filter_map(|index| {
                     let head = read(&batch.buffers.message(index)?, self.svid, self.tags);
                     Some(Row { place: Place::Buffer(index), head })
@@ -170,6 +171,12 @@ impl PacketPort {
         Ok(filled)
     }
 
+    fn taken(&mut self, frames: usize) {
+        if let Some(fast) = &mut self.fast {
+            fast.taken += count(frames);
+        }
+    }
+
     /// Has the kernel copy up to `limit` frames into the batch's buffers; returns how many it did.
     fn receive_buffers(&mut self, batch: &mut Batch, limit: usize) -> Result<usize, PortError> {
         match batch.buffers.receive(self.as_fd(), limit) {
@@ -179,6 +186,9 @@ impl PacketPort {
                 // The kernel has thrown the frame away: a kind of segmentation the vnet header has no code for.
                 Some(libc::EINVAL) => {
                     self.counters.rx_unreadable += 1;
+                    if let (None, Some(fast)) = (&batch.ring, &mut self.fast) {
+                        fast.taken += 1;
+                    }
                     Ok(0)
                 }
                 _ => Err(self.error("receive", error)),
@@ -196,6 +206,7 @@ impl PacketPort {
             octets < Batch::OCTETS && long < Batch::FRAMES
         });
         (batch.ring, self.lent) = (Some(ring), true);
+        self.taken(filled);
         if filled == 0 {
             // A socket without frames may have an error: its interface is down or gone.
             return match sys::take_error(self.as_fd()) {

@@ -46,6 +46,8 @@ pub enum Step {
     Program,
     /// Sharing memory with the kernel.
     Memory,
+    /// Having the kernel forward frames.
+    FastPath,
 }
 
 impl fmt::Display for Step {
@@ -60,6 +62,7 @@ impl fmt::Display for Step {
             Self::Divert => f.write_str("cannot be an xdp port"),
             Self::Program => f.write_str("cannot attach the XDP program"),
             Self::Memory => f.write_str("cannot share memory for AF_XDP"),
+            Self::FastPath => f.write_str("cannot have the kernel forward frames"),
         }
     }
 }
@@ -95,8 +98,10 @@ fn remedy(step: &Step, source: &io::Error) -> &'static str {
         (Step::Bind, Some(libc::EBUSY)) => "; another process has AF_XDP sockets there",
         (Step::Bind, Some(libc::ENOBUFS)) => "; raise the limit of locked memory (LimitMEMLOCK=)",
         (Step::Bind, Some(libc::EOPNOTSUPP)) => "; the driver has no zero copy, as other xdp ports have",
-        (Step::Block, Some(libc::EPERM | libc::EACCES)) => "; the process needs CAP_BPF and CAP_NET_ADMIN",
-        (Step::Block, Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP)) => {
+        (Step::Block | Step::FastPath, Some(libc::EPERM | libc::EACCES)) => {
+            "; the process needs CAP_BPF and CAP_NET_ADMIN"
+        }
+        (Step::Block | Step::FastPath, Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP)) => {
             "; the kernel is older than 6.6 or was built without eBPF at tcx hooks"
         }
         (Step::Option(_), Some(libc::ENOPROTOOPT)) => "; the kernel is older than 4.20",

@@ -6,6 +6,7 @@
 //!   they are. On AF_XDP sockets ([`XdpPort`]) frames cost less, super-frames are cut and checksums are finished.
 //! * [`Worker`]: a thread that asks [`hairpin::Relay`] about each frame of its ports and sends the copies.
 //! * [`Schedule`]: queues of a port that sends less than it is given, by rate or because the kernel takes no more.
+//! * [`FastPath`]: has the kernel forward frames whose way is settled.
 //! * [`ControlSocket`]: LLDP and ECP of one interface; [`LeakBlock`] keeps a kernel bridge from forwarding them.
 //!
 //! **Punted frames.** Where the relay says [`hairpin::Outcome::Punt`] the worker does nothing further. The kernel gives
@@ -19,6 +20,7 @@ pub mod capture;
 pub mod clock;
 pub mod control;
 pub mod error;
+pub mod fast;
 pub mod frame;
 pub mod leak;
 pub mod packet;
@@ -28,6 +30,7 @@ pub mod stats;
 pub mod worker;
 pub mod xdp;
 
+mod assembler;
 mod checksum;
 mod filter;
 mod segment;
@@ -40,6 +43,7 @@ pub use batch::{Batch, Sent, TxQueue};
 pub use capture::{CaptureOptions, CaptureStats, Captures};
 pub use control::{ControlSocket, Listen, Received};
 pub use error::{OpenError, PortError, Step};
+pub use fast::{FastPath, FlowRow, FlowState};
 pub use frame::{ChannelTags, RxError, RxFrame};
 pub use leak::{Blocked, LeakBlock};
 pub use packet::{ChannelFilter, Options, PacketPort, ifindex};

@@ -4,6 +4,7 @@ use std::{
     ffi::c_int,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::Arc,
     time::Duration,
 };
 
@@ -12,6 +13,7 @@ use ether::{Instant, MacAddr, Vid};
 use crate::{
     clock,
     error::{OpenError, PortError, Step},
+    fast::{FastPath, FastSocket},
     filter,
     frame::ChannelTags,
     socket::{Bound, EVERY_PROTOCOL, Opening, at},
@@ -85,6 +87,10 @@ pub struct PacketPort {
     pub(crate) appetite: usize,
     /// Counters; those of the kernel are added by [`PacketPort::stats`].
     pub(crate) counters: PortStats,
+    /// Frames that may wait to be taken, about.
+    room: u32,
+    /// Its part in the fast path; given up after the socket.
+    pub(crate) fast: Option<FastSocket>,
 }
 
 impl PacketPort {
@@ -114,25 +120,10 @@ impl PacketPort {
     /// # Errors
     /// As [`PacketPort::open`].
     pub fn open_group(interface: &str, options: &Options, count: usize) -> Result<Vec<Self>, OpenError> {
-        let mut group = Vec::with_capacity(count);
         if count < 2 {
-            group.push(Self::open(interface, options)?);
-            return Ok(group);
+            return Ok(vec![Self::open(interface, options)?]);
         }
-        // A socket outside the group gets every frame, so none gets any before all have joined.
-        for _ in 0..count {
-            let opening = Opening::by_name(interface)?;
-            opening.hush()?;
-            group.push(Self::finish(opening, options)?);
-        }
-        let joining = || {
-            let mut id = None;
-            for port in &group {
-                id = Some(sys::join_fanout(port.as_fd(), id)?);
-            }
-            Ok(())
-        };
-        joining().map_err(at(interface, Step::Option("PACKET_FANOUT")))?;
+        let group = Self::open_hushed(interface, options, count)?;
         for port in &group {
             match options.svid {
                 Some(svid) => sys::attach_filter(port.as_fd(), &filter::of_channel(svid))
@@ -141,6 +132,43 @@ impl PacketPort {
                     .map_err(at(interface, Step::Option("SO_DETACH_FILTER")))?,
             }
         }
+        Ok(group)
+    }
+
+    /// The same, with the sockets part of `fast`; if that cannot be they are not, and it is said why.
+    ///
+    /// # Errors
+    /// As [`PacketPort::open`].
+    pub fn open_fast_group(
+        interface: &str,
+        options: &Options,
+        count: usize,
+        fast: &Arc<FastPath>,
+    ) -> Result<(Vec<Self>, Option<OpenError>), OpenError> {
+        let mut group = Self::open_hushed(interface, options, count.max(1))?;
+        match fast.take_in(&mut group) {
+            Ok(()) => Ok((group, None)),
+            Err(error) => Ok((Self::open_group(interface, options, count)?, Some(error))),
+        }
+    }
+
+    /// A group of which no socket lets anything through. One outside the group gets every frame, so none may get any before
+    /// all have joined.
+    fn open_hushed(interface: &str, options: &Options, count: usize) -> Result<Vec<Self>, OpenError> {
+        let mut group = Vec::with_capacity(count);
+        for _ in 0..count {
+            let opening = Opening::by_name(interface)?;
+            opening.hush()?;
+            group.push(Self::finish(opening, options)?);
+        }
+        let joining = || {
+            let mut id = None;
+            for port in group.iter().filter(|_| count > 1) {
+                id = Some(sys::join_fanout(port.as_fd(), id)?);
+            }
+            Ok(())
+        };
+        joining().map_err(at(interface, Step::Option("PACKET_FANOUT")))?;
         Ok(group)
     }
 
@@ -171,7 +199,8 @@ impl PacketPort {
         // Binding to an interface that is down succeeds and leaves an error behind.
         bound.check().map_err(at(&bound.interface, Step::Bind))?;
         let (svid, tags, counters) = (options.svid, options.tags, PortStats::default());
-        Ok(Self { bound, ring, lent: false, mtu: None, svid, tags, appetite: 1, counters })
+        let room = if ring.is_some() { options.ring } else { options.receive_buffer / OCTETS_WAITING };
+        Ok(Self { bound, ring, lent: false, mtu: None, svid, tags, appetite: 1, counters, room, fast: None })
     }
 
     /// What keeps the frames of S-channels away from the port, wherever that is by then. It keeps the socket open.
@@ -209,9 +238,29 @@ impl PacketPort {
     /// The counters, with what the kernel dropped up to now.
     pub fn stats(&mut self) -> PortStats {
         if let Ok(kernel) = sys::take_statistics(self.as_fd()) {
-            self.counters.rx_overrun += u64::from(kernel.tp_drops);
+            let drops = u64::from(kernel.tp_drops);
+            self.counters.rx_overrun += drops;
+            if let Some(fast) = &mut self.fast {
+                fast.dropped += drops;
+                self.counters.rx_overrun += fast.take_refused();
+            }
         }
         self.counters
+    }
+
+    /// All frames taken up to now have been sent, or whatever became of them.
+    pub(crate) fn caught_up(&mut self, now: Instant) {
+        if self.fast.as_mut().is_some_and(|fast| fast.done(now)) {
+            self.stats();
+            if let Some(fast) = &mut self.fast {
+                fast.done(now);
+            }
+        }
+    }
+
+    /// Frames that may wait to be taken, about.
+    pub(crate) const fn room(&self) -> u32 {
+        self.room
     }
 
     /// The interface's MTU, not older than a second. That of no interface is endless: sending will tell.
@@ -266,5 +315,7 @@ fn clamp(octets: u32) -> c_int {
     c_int::try_from(octets).unwrap_or(c_int::MAX).clamp(1, 1 << 30)
 }
 
+/// What a frame that waits takes of a buffer, about.
+const OCTETS_WAITING: u32 = 4096;
 /// How long an MTU is believed.
 const MTU_AGE: Duration = Duration::from_secs(1);

@@ -2,9 +2,12 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use ether::Instant;
+
 use crate::{
     batch::{Batch, Sent, TxQueue},
     error::{OpenError, PortError},
+    fast::{Source, Target},
     packet::PacketPort,
     stats::PortStats,
     sys::xsk::Xsk,
@@ -40,6 +43,30 @@ impl Port {
         match self {
             Self::Packet(port) => port.stats(),
             Self::Xdp(port) => port.stats(),
+        }
+    }
+
+    /// Its part in the fast path, if it has one: what is asked of its own frames, and of others'.
+    pub(crate) fn source(&self) -> Option<Source> {
+        match self {
+            Self::Packet(port) => port.fast.as_ref().map(|fast| fast.source(port.mac())),
+            Self::Xdp(_) => None,
+        }
+    }
+
+    /// Where the kernel may send by it, and the longest packet.
+    pub(crate) fn target(&mut self) -> Option<(Target, impl FnOnce() -> usize)> {
+        match self {
+            Self::Packet(port) => Some((port.fast.as_ref()?.target(), || port.mtu())),
+            Self::Xdp(_) => None,
+        }
+    }
+
+    /// All frames received up to now have been sent, or whatever became of them.
+    pub(crate) fn caught_up(&mut self, now: Instant) {
+        match self {
+            Self::Packet(port) => port.caught_up(now),
+            Self::Xdp(_) => {}
         }
     }
 

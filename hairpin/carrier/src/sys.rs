@@ -139,6 +139,17 @@ pub(crate) fn mtu(socket: BorrowedFd<'_>, index: u32) -> io::Result<c_int> {
     Ok(unsafe { request.ifr_ifru.ifru_mtu })
 }
 
+/// The network namespace a socket is of, as a number that no other one has meanwhile.
+pub(crate) fn netns(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    // SAFETY: takes no pointers.
+    let fd = owned(unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSKNS) })?;
+    let status = std::fs::File::from(fd).metadata()?;
+    Ok(std::os::linux::fs::MetadataExt::st_ino(&status))
+}
+
+/// `SIOCGSKNS`.
+const SIOCGSKNS: libc::c_ulong = 0x894c;
+
 /// The monotonic clock, as of the last tick.
 pub(crate) fn monotonic() -> libc::timespec {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };

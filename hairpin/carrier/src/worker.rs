@@ -24,6 +24,7 @@ use self::rounds::{Core, WAKE};
 use crate::{
     capture::Captures,
     error::{OpenError, PortError},
+    fast::FastPath,
     port::Port,
     schedule::Schedule,
     stats::PortStats,
@@ -97,6 +98,8 @@ pub struct WorkerOptions {
     pub captures: Captures,
     /// Octets each thread has for frames of its xdp ports, taken with the first of them; 4 MiB for each receive queue.
     pub memory: u32,
+    /// Has the kernel forward what is settled, between ports that are part of it.
+    pub fast: Option<Arc<FastPath>>,
 }
 
 impl Default for WorkerOptions {
@@ -107,6 +110,7 @@ impl Default for WorkerOptions {
             spin: Duration::from_micros(50),
             captures: Captures::default(),
             memory: 32 << 20,
+            fast: None,
         }
     }
 }

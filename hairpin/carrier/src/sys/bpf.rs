@@ -1,10 +1,14 @@
-//! `bpf(2)`: just enough to count, drop and divert frames at an interface.
+//! `bpf(2)`: just enough to count, drop, divert and forward frames at an interface.
+
+mod tables;
 
 use std::{
     io, mem,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     ptr,
 };
+
+pub(crate) use self::tables::{Index, Shared, of_each_processor};
 
 /// One instruction of eBPF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,12 +37,24 @@ pub(crate) mod code {
     pub(crate) const MOVE: u8 = 0xb7;
     pub(crate) const MOVE_REGISTER: u8 = 0xbf;
     pub(crate) const ADD: u8 = 0x07;
+    pub(crate) const ADD_REGISTER: u8 = 0x0f;
+    pub(crate) const SUBTRACT_REGISTER: u8 = 0x1f;
+    pub(crate) const OR: u8 = 0x47;
+    pub(crate) const AND: u8 = 0x57;
     pub(crate) const AND_32: u8 = 0x54;
+    pub(crate) const SHIFT_LEFT: u8 = 0x67;
+    pub(crate) const SHIFT_RIGHT: u8 = 0x77;
+    /// The upper half becomes zero.
+    pub(crate) const MOVE_REGISTER_32: u8 = 0xbc;
     /// The register's low octets, as many as the value says in bits, to network byte order.
     pub(crate) const TO_NETWORK: u8 = 0xdc;
     pub(crate) const LOAD_64: u8 = 0x79;
     pub(crate) const LOAD_32: u8 = 0x61;
     pub(crate) const LOAD_16: u8 = 0x69;
+    pub(crate) const LOAD_8: u8 = 0x71;
+    /// Of the value.
+    pub(crate) const STORE_VALUE_64: u8 = 0x7a;
+    pub(crate) const STORE_VALUE_32: u8 = 0x62;
     pub(crate) const STORE_64: u8 = 0x7b;
     pub(crate) const STORE_32: u8 = 0x63;
     pub(crate) const STORE_16: u8 = 0x6b;
@@ -51,7 +67,15 @@ pub(crate) mod code {
     pub(crate) const UNLESS_EQUAL: u8 = 0x55;
     pub(crate) const UNLESS_EQUAL_32: u8 = 0x56;
     pub(crate) const IF_GREATER_REGISTER: u8 = 0x2d;
+    pub(crate) const UNLESS_EQUAL_REGISTER: u8 = 0x5d;
+    pub(crate) const IF_GREATER: u8 = 0x25;
+    pub(crate) const GO: u8 = 0x05;
     pub(crate) const ATOMIC_ADD: u8 = 0xdb;
+    /// As value of [`ATOMIC_ADD`]: what was there before comes into the source register.
+    pub(crate) const FETCH: i32 = 0x01;
+    /// As value of [`ATOMIC_ADD`]: not an addition; the source register takes the place of what equals r0, and r0 becomes
+    /// what was there.
+    pub(crate) const EXCHANGE_IF_EQUAL: i32 = 0xf1;
     pub(crate) const CALL: u8 = 0x85;
     pub(crate) const EXIT: u8 = 0x95;
     /// As source register of [`LOAD_MAP`]: the value is a map's descriptor, or the address of its first row is meant.
@@ -75,6 +99,7 @@ pub(crate) fn counters() -> io::Result<OwnedFd> {
         key_size: octets::<u32>(),
         value_size: octets::<[u64; 2]>(),
         max_entries: 1,
+        flags: 0,
     };
     descriptor(MAP_CREATE, &attributes)
 }
@@ -101,6 +126,7 @@ pub(crate) fn sockets(queues: u32) -> io::Result<OwnedFd> {
         key_size: octets::<u32>(),
         value_size: octets::<u32>(),
         max_entries: queues,
+        flags: 0,
     };
     descriptor(MAP_CREATE, &attributes)
 }
@@ -117,6 +143,27 @@ pub(crate) fn set_socket(map: BorrowedFd<'_>, queue: u32, socket: BorrowedFd<'_>
     };
     // The kernel reads `key` and the 4 octets of `value`, both live.
     call(MAP_UPDATE, &attributes).map(drop)
+}
+
+/// Loads a program that decides which frames a socket gets.
+pub(crate) fn load_filter(program: &[Insn]) -> io::Result<OwnedFd> {
+    load_program(PROGRAM_SOCKET_FILTER, program, *b"evbd_tap\0\0\0\0\0\0\0\0", None)
+}
+
+/// Has a program of [`load_filter`] decide which frames a socket gets, in place of whatever did.
+pub(crate) fn attach_filter(socket: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    super::set_number(socket, libc::SOL_SOCKET, libc::SO_ATTACH_BPF, program.as_raw_fd())
+}
+
+/// Loads a program that forwards frames at a `tcx` hook.
+pub(crate) fn load_forwarder(program: &[Insn]) -> io::Result<OwnedFd> {
+    load_program(PROGRAM_SCHED_CLS, program, *b"evbd_fast\0\0\0\0\0\0\0", None)
+}
+
+/// Attaches a program of [`load_forwarder`] to what comes in by an interface of this network namespace, before the
+/// programs that are there, for as long as what is returned stays open.
+pub(crate) fn attach_first(program: BorrowedFd<'_>, ifindex: u32) -> io::Result<OwnedFd> {
+    link(program, ifindex, TCX_INGRESS, BEFORE)
 }
 
 /// Loads a program that looks at frames at a `tcx` hook.
@@ -189,6 +236,7 @@ struct MapCreate {
     key_size: u32,
     value_size: u32,
     max_entries: u32,
+    flags: u32,
 }
 // SAFETY: the kernel's layout; no pointers.
 unsafe impl Attributes for MapCreate {}
@@ -201,7 +249,7 @@ struct MapLookup {
     value: u64,
     flags: u64,
 }
-// SAFETY: the kernel's layout; made only in `read_counters` and `set_socket`, which keep both pointers live.
+// SAFETY: the kernel's layout; made only in `read_counters`, `set_socket` and by an `Index`, which keep both pointers live.
 unsafe impl Attributes for MapLookup {}
 
 #[repr(C)]
@@ -281,8 +329,11 @@ const LINK_CREATE: libc::c_int = 28;
 const LINK_DETACH: libc::c_int = 34;
 const MAP_ARRAY: u32 = 2;
 const MAP_XSK: u32 = 17;
+const PROGRAM_SOCKET_FILTER: u32 = 1;
 const PROGRAM_SCHED_CLS: u32 = 3;
 const PROGRAM_XDP: u32 = 6;
+/// `BPF_F_BEFORE`.
+const BEFORE: u32 = 1 << 3;
 /// `BPF_F_XDP_DEV_BOUND_ONLY`.
 const DEVICE_BOUND: u32 = 1 << 6;
 const XDP: u32 = 37;

@@ -18,7 +18,7 @@ use std::{
 };
 
 use ether::Instant;
-use hairpin::{MirrorTarget, Outcome, PortId, Relay, Verdict};
+use hairpin::{Keeper, MirrorTarget, Outcome, PortId, Relay, Verdict};
 
 use super::{Command, Event, WorkerError, WorkerOptions};
 use crate::{
@@ -26,6 +26,7 @@ use crate::{
     capture::Captures,
     clock,
     error::PortError,
+    fast::FastPath,
     port::Port,
     schedule::Schedule,
     stats::PortStats,
@@ -81,6 +82,7 @@ pub(super) struct Core {
     hot: Vec<PortId>,
     spin: Spin,
     captures: Captures,
+    fast: Option<Arc<FastPath>>,
     /// Ports found to have failed while their queues were sent.
     failing: Vec<(PortId, PortError)>,
     /// Ports that the kernel could not send everything by; each is here once.
@@ -111,6 +113,7 @@ impl Core {
             hot: Vec::new(),
             spin: Spin::new(options.spin),
             captures: options.captures,
+            fast: options.fast,
             failing: Vec::new(),
             late: VecDeque::new(),
             waiting: VecDeque::new(),
@@ -146,7 +149,9 @@ impl Core {
                 match u16::try_from(event.u64) {
                     Ok(port) => {
                         let port = PortId(port);
-                        if self.serve(port, snapshots.load(), now) > 0 && self.spin.budget > Duration::ZERO {
+                        let generation = self.generation();
+                        let served = self.serve(port, generation, snapshots.load(), now);
+                        if served > 0 && self.spin.budget > Duration::ZERO {
                             self.heat(port, now);
                         }
                     }
@@ -156,7 +161,11 @@ impl Core {
             if woken && !self.obey(inbox) {
                 return Ok(());
             }
-            self.spin(|core, port, now| core.serve(port, snapshots.load(), now), now + LOOK);
+            let serve = |core: &mut Self, port, now| {
+                let generation = core.generation();
+                core.serve(port, generation, snapshots.load(), now)
+            };
+            self.spin(serve, now + LOOK);
         }
     }
 
@@ -211,8 +220,19 @@ impl Core {
         }
     }
 
+    /// Of the decisions to come: to be read before the snapshot.
+    fn generation(&self) -> u64 {
+        self.fast.as_ref().map_or(0, |fast| fast.generation())
+    }
+
     /// Relays one batch from `ingress`; returns how many frames that was.
-    fn serve(&mut self, ingress: PortId, snapshot: &hairpin::Snapshot, now: Instant) -> usize {
+    fn serve(
+        &mut self,
+        ingress: PortId,
+        generation: u64,
+        snapshot: &hairpin::Snapshot,
+        now: Instant,
+    ) -> usize {
         let Some(Some(row)) = self.ports.get_mut(ingress.index()) else { return 0 };
         let count = match row.socket.receive(&mut self.batch) {
             Ok(count) => count,
@@ -221,6 +241,8 @@ impl Core {
                 return 0;
             }
         };
+        let source = row.socket.source();
+        let fast = self.fast.as_ref().zip(source.as_ref());
         for frame in self.batch.frames() {
             let frame = match frame {
                 Ok(frame) => frame,
@@ -230,7 +252,9 @@ impl Core {
                     continue;
                 }
             };
-            let (summary, verdict) = (frame.summary(), &mut self.verdict);
+            let summary = frame.summary();
+            let stamp = fast.map(|(path, _)| path.stamp(generation, &summary));
+            let verdict = &mut self.verdict;
             match frame.channel {
                 None => self.relay.process(snapshot, now, ingress, &summary, verdict),
                 Some(tag) => self.relay.process_tagged(snapshot, now, ingress, tag, &summary, verdict),
@@ -267,6 +291,14 @@ impl Core {
                     self.dirty.push(port);
                 }
                 row.queue.push(&frame, copy.tag, copy.via.map(|via| via.tag), self.verdict.priority());
+                if let (Some((path, source)), Some(stamp)) = (fast, stamp)
+                    && self.verdict.passing().is_none()
+                    && row.schedule.is_none()
+                    && let Some(to) = row.socket.target()
+                {
+                    let from = (ingress, source);
+                    path.offer(&self.relay, snapshot, stamp, from, &summary, &self.verdict, to);
+                }
             }
         }
         while let Some(port) = self.dirty.pop() {
@@ -293,6 +325,9 @@ impl Core {
             && let Err(error) = row.socket.release(&mut self.batch)
         {
             self.failing.push((ingress, error));
+        }
+        if let Some(Some(row)) = self.ports.get_mut(ingress.index()) {
+            row.socket.caught_up(now);
         }
         self.drain(now);
         count
@@ -346,7 +381,9 @@ impl Core {
                 }
                 Ok(Command::Schedule(port, schedule, reply)) => {
                     let row = self.ports.get_mut(port.index()).and_then(Option::as_mut);
-                    reply.send(row.map(|row| row.schedule = Some(schedule)).is_some()).is_ok()
+                    let known = row.map(|row| row.schedule = Some(schedule)).is_some();
+                    self.forget_all();
+                    reply.send(known).is_ok()
                 }
                 Ok(Command::Stats(reply)) => reply.send(self.stats()).is_ok(),
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
@@ -375,6 +412,7 @@ impl Core {
     /// Lets go of a port without closing it.
     fn take(&mut self, port: PortId) -> Option<Port> {
         let Row { socket, hot, .. } = self.ports.get_mut(port.index())?.take()?;
+        self.forget_all();
         self.late.retain(|late| *late != port);
         self.waiting.retain(|waiting| *waiting != port);
         match hot {
@@ -383,6 +421,13 @@ impl Core {
             None => socket.watched().for_each(|fd| drop(sys::epoll_delete(self.epoll.as_fd(), fd))),
         }
         Some(socket)
+    }
+
+    /// No flow goes fast by what was decided before.
+    fn forget_all(&self) {
+        if let Some(fast) = &self.fast {
+            fast.forget_all();
+        }
     }
 
     fn stats(&mut self) -> Vec<(PortId, PortStats)> {

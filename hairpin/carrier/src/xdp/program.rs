@@ -8,7 +8,10 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use ether::{EtherType, MacAddr, mac};
 
-use crate::sys::bpf::{Insn, code::*, regs};
+use crate::{
+    assembler::Assembler,
+    sys::bpf::{Insn, code::*, regs},
+};
 
 /// What a program is made for.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +28,7 @@ pub(super) struct Made<'a> {
 
 impl Made<'_> {
     pub(super) fn program(&self) -> Vec<Insn> {
-        let mut program = Program::default();
+        let mut program = Program::new();
         // r6 stays the context; r7 and r8 are the frame's begin and end.
         program.add(MOVE_REGISTER, regs(6, 1), 0, 0);
         program.frame(LEN_ETHERNET, Target::Divert);
@@ -62,17 +65,16 @@ impl Made<'_> {
 
         program.land(Target::Divert);
         program.add(LOAD_32, regs(2, 6), CONTEXT_QUEUE, 0);
-        program.add(LOAD_MAP, regs(1, PSEUDO_MAP), 0, self.sockets.as_raw_fd());
-        program.add(0, 0, 0, 0);
+        program.map(1, self.sockets.as_raw_fd());
         program.add(MOVE, regs(3, 0), 0, XDP_PASS);
-        program.add(CALL, 0, 0, REDIRECT_MAP);
+        program.call(REDIRECT_MAP);
         program.add(EXIT, 0, 0, 0);
         program.end(Target::Keep, XDP_PASS);
         // The kernel takes no program with instructions that nothing leads to.
         if self.tag.is_some() {
             program.end(Target::Drop, XDP_DROP);
         }
-        program.instructions
+        program.done()
     }
 }
 
@@ -85,37 +87,9 @@ enum Target {
     Drop,
 }
 
-#[derive(Default)]
-struct Program {
-    instructions: Vec<Insn>,
-    jumps: Vec<(usize, Target)>,
-}
+type Program = Assembler<Target>;
 
 impl Program {
-    fn add(&mut self, code: u8, registers: u8, offset: i16, value: i32) {
-        self.instructions.push(Insn::new(code, registers, offset, value));
-    }
-
-    fn jump(&mut self, code: u8, registers: u8, value: i32, to: Target) {
-        self.jumps.push((self.instructions.len(), to));
-        self.add(code, registers, 0, value);
-    }
-
-    /// Lets the jumps to `here` lead here.
-    fn land(&mut self, here: Target) {
-        let now = self.instructions.len();
-        let instructions = &mut self.instructions;
-        self.jumps.retain(|&(from, to)| {
-            if to == here
-                && let Some(jump) = instructions.get_mut(from)
-            {
-                // No program here is longer than a jump can be.
-                jump.offset = i16::try_from(now - from - 1).unwrap_or(i16::MAX);
-            }
-            to != here
-        });
-    }
-
     /// Loads begin and end of the frame; jumps if it has fewer octets than `len`.
     fn frame(&mut self, len: i32, shorter: Target) {
         self.add(LOAD_32, regs(7, 6), CONTEXT_DATA, 0);
@@ -143,7 +117,7 @@ impl Program {
         self.jump(UNLESS_EQUAL_32, regs(0, 0), 0, Target::Divert);
         self.add(MOVE_REGISTER, regs(1, 6), 0, 0);
         self.add(MOVE, regs(2, 0), 0, -LEN_TAG);
-        self.add(CALL, 0, 0, ADJUST_HEAD);
+        self.call(ADJUST_HEAD);
         self.jump(UNLESS_EQUAL, regs(0, 0), 0, Target::Drop);
         self.frame(LEN_ETHERNET + LEN_TAG, Target::Drop);
         self.add(LOAD_64, regs(1, 7), 4, 0);
@@ -155,12 +129,6 @@ impl Program {
         self.add(LOAD_16, regs(1, FRAME_POINTER), TCI, 0);
         self.add(TO_NETWORK, regs(1, 0), 0, 16);
         self.add(STORE_16, regs(7, 1), 14, 0);
-    }
-
-    fn end(&mut self, here: Target, verdict: i32) {
-        self.land(here);
-        self.add(MOVE, regs(0, 0), 0, verdict);
-        self.add(EXIT, 0, 0, 0);
     }
 }
 
