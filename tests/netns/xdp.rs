@@ -256,17 +256,18 @@ async fn the_same_frames_come_out_whatever_carries_them() {
     for carriers in [["xdp"; 3], ["xdp", "packet", "xdp"]] {
         let other = outcome(carriers).await;
         for (host, (packet, other)) in packet.iter().zip(&other).enumerate() {
-            let (packet, other) = (by_flow(packet), by_flow(other));
+            let (packet, other) = (sorted(packet), sorted(other));
             let first = packet.iter().zip(&other).find(|(a, b)| a != b);
             assert_eq!((first, packet.len()), (None, other.len()), "host {host}, {carriers:?}");
         }
     }
 }
 
-/// Frames in order of their tag and addresses, those of one flow as they came: flows may overtake each other.
-fn by_flow(seen: &Seen) -> Seen {
+/// Frames in an order of their own: those that came with different tags may overtake each other, and what they came with
+/// is not to be seen any more.
+fn sorted(seen: &Seen) -> Seen {
     let mut seen = seen.clone();
-    seen.sort_by_key(|(tag, addresses, _)| (tag.map(Tag::to_bytes), *addresses));
+    seen.sort_by_cached_key(|(tag, addresses, rest)| (tag.map(Tag::to_bytes), *addresses, rest.clone()));
     seen
 }
 

@@ -3,8 +3,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use carrier::{
-    ChannelFilter, ChannelTags, FastPath, OpenError, Options, PacketPort, Step, WorkerError, WorkerHandle, XdpMode,
-    XdpOptions, XdpPort,
+    ChannelFilter, ChannelTags, FastPath, OpenError, Options, PacketPort, Step, WorkerError, WorkerHandle,
+    XdpMode, XdpOptions, XdpPort,
 };
 use ether::Vid;
 use hairpin::PortId;

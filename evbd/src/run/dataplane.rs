@@ -8,7 +8,8 @@ use std::{
 
 use anyhow::Context;
 use carrier::{
-    CaptureStats, Captures, ChannelFilter, ChannelTags, FastPath, FlowRow, PortStats, Worker, WorkerHandle, WorkerOptions,
+    CaptureStats, Captures, ChannelFilter, ChannelTags, FastPath, FlowRow, PortStats, Worker, WorkerHandle,
+    WorkerOptions,
 };
 use ether::{ECid, Vid};
 use hairpin::{

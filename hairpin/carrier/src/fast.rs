@@ -10,7 +10,8 @@
 //!   the kernel had begun with it before.
 //! * **Order.** A flow goes fast when all of its frames that went to the socket have been sent, which is told by their
 //!   numbers: the filter counts what it lets through, the worker what it has dealt with and the kernel has dropped. A
-//!   socket is one thread's, and a flow one socket's. Where a socket is so far behind that it is about to lose frames, a
+//!   socket is one thread's, and a flow one socket's. Frames of one station with and without a tag are two flows, even in
+//!   one VLAN. Where a socket is so far behind that it is about to lose frames, a
 //!   flow that is to go fast waits for it without adding to it, and what comes meanwhile counts as lost so.
 //! * **Counters and ages** are brought to the relay by [`FastPath::settle`].
 //!

@@ -31,7 +31,9 @@ enum Target {
     V4,
     Tcp,
     Fits,
+    Misfit,
     Slow,
+    Number,
     First(usize),
     Crowded,
     Refuse,
@@ -129,6 +131,13 @@ pub(super) fn filter(tables: &Tables<'_>, number: usize, room: i32) -> Vec<Insn>
     p.add(MOVE_REGISTER, regs(3, 1), 0, 0);
     p.add(SUBTRACT_REGISTER, regs(3, 2), 0, 0);
     p.jump(IF_GREATER, regs(3, 0), room, Crowded);
+    p.jump(GO, 0, 0, Number);
+
+    // Not for the forwarder, but of the flow: those after it wait for it.
+    p.land(Misfit);
+    p.inside(7, shared, my_row);
+    p.add(STORE_VALUE_64, regs(8, 0), flow::DRAINS, 0);
+    p.land(Number);
     // The fence is this frame's number, unless another processor has put it higher.
     p.add(MOVE, regs(9, 0), 0, 1);
     p.add(ATOMIC_ADD, regs(7, 9), row::DELIVERED, FETCH);
@@ -168,22 +177,22 @@ fn fits(p: &mut Assembler<Target>) {
     p.jump(UNLESS_EQUAL, regs(7, 0), 0, SuperFrame);
     p.add(LOAD_32, regs(1, 6), SKB_LEN, 0);
     p.add(ADD, regs(1, 0), 0, -LEN_ETHERNET);
-    p.jump(IF_GREATER_REGISTER, regs(1, 9), 0, Pass);
+    p.jump(IF_GREATER_REGISTER, regs(1, 9), 0, Misfit);
     p.jump(GO, 0, 0, Fits);
 
     // r7 becomes the octets of a segment's packet.
     p.land(SuperFrame);
     p.add(LOAD_32, regs(1, 6), SKB_PROTOCOL, 0);
     p.jump(IF_EQUAL, regs(1, 0), i32::from(0x0800_u16.to_be()), V4);
-    p.jump(UNLESS_EQUAL, regs(1, 0), i32::from(0x86dd_u16.to_be()), Pass);
+    p.jump(UNLESS_EQUAL, regs(1, 0), i32::from(0x86dd_u16.to_be()), Misfit);
     octet(p, Some(LEN_ETHERNET + 6));
-    p.jump(UNLESS_EQUAL, regs(1, 0), TCP, Pass);
+    p.jump(UNLESS_EQUAL, regs(1, 0), TCP, Misfit);
     p.add(ADD, regs(7, 0), 0, 40);
     p.add(MOVE, regs(2, 0), 0, LEN_ETHERNET + 40 + TCP_HEADER_LEN);
     p.jump(GO, 0, 0, Tcp);
     p.land(V4);
     octet(p, Some(LEN_ETHERNET + 9));
-    p.jump(UNLESS_EQUAL, regs(1, 0), TCP, Pass);
+    p.jump(UNLESS_EQUAL, regs(1, 0), TCP, Misfit);
     octet(p, Some(LEN_ETHERNET));
     p.add(AND, regs(1, 0), 0, 0xf);
     p.add(SHIFT_LEFT, regs(1, 0), 0, 2);
@@ -195,7 +204,7 @@ fn fits(p: &mut Assembler<Target>) {
     p.add(SHIFT_RIGHT, regs(1, 0), 0, 4);
     p.add(SHIFT_LEFT, regs(1, 0), 0, 2);
     p.add(ADD_REGISTER, regs(7, 1), 0, 0);
-    p.jump(IF_GREATER_REGISTER, regs(7, 9), 0, Pass);
+    p.jump(IF_GREATER_REGISTER, regs(7, 9), 0, Misfit);
 }
 
 /// The program that sends what a filter left word of.
@@ -265,7 +274,7 @@ fn octets(p: &mut Assembler<Target>, from: Option<i32>, to: i16, count: i32) {
 /// Has r1 be an octet of the frame, at `from` or where r2 says.
 fn octet(p: &mut Assembler<Target>, from: Option<i32>) {
     octets(p, from, AT_OCTET, 1);
-    p.jump(UNLESS_EQUAL, regs(0, 0), 0, Pass);
+    p.jump(UNLESS_EQUAL, regs(0, 0), 0, Misfit);
     p.add(LOAD_8, regs(1, FRAME_POINTER), AT_OCTET, 0);
 }
 
