@@ -201,6 +201,11 @@ impl Tree {
                     node.relay.process_tagged(&snapshot, now, port, tag, &frame, &mut self.verdict);
                 }
             }
+            let extended = at > 0 || channel.is_some();
+            if extended || self.verdict.copies().iter().any(|copy| copy.via.is_some()) {
+                // A tag of an E-channel stands where who keeps decisions does not look.
+                assert!(self.verdict.passing().is_some(), "a decision about an E-channel is kept");
+            }
             self.together += usize::from(at == 0)
                 * self.verdict.copies().iter().filter(|copy| copy.via.is_some_and(is_group)).count();
             for copy in self.verdict.copies() {
