@@ -35,7 +35,7 @@ pub(crate) fn name(cascade: &str, pcid: Pcid) -> String {
 /// The interface and the E-channel a port's name is made of, if it is an extended port's.
 pub(crate) fn parts(name: &str) -> (&str, Option<Pcid>) {
     match name.split_once(':') {
-        Some((interface, pcid)) => (interface, pcid.parse().ok()),
+        Some((interface, pcid)) => (interface, pcid.parse().ok().filter(|_| !pcid.starts_with('0'))),
         None => (name, None),
     }
 }

@@ -258,7 +258,9 @@ fn full(core: &Core) -> OrderError {
 
 /// Whether a VSI of these attributes can be given at run time beside those there are.
 fn may_be_given(core: &Core, config: &VsiConfig) -> Result<(), OrderError> {
-    if !config::interface_name(&config.interface) {
+    // What has no interface of ours is called so: libvirt's before its macvtap is there, vdptool's.
+    let interface = config.interface.strip_prefix("vm:").unwrap_or(&config.interface);
+    if !config::interface_name(interface) {
         return Err(OrderError::Interface(config.interface.clone()));
     }
     if let Some(vm) = core.vms.get(&config.id).filter(|vm| !vm.given) {
