@@ -30,7 +30,7 @@ use evb_tests::{
     evbd_program,
     netns::{Netns, event, eventually, table, wire},
 };
-use evbd::api::{Client, Table};
+use evbd::api::Table;
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -251,13 +251,10 @@ async fn a_million_frames_of_noise_cost_counters_only() {
     let vm = Netns::new("vm");
     wire(&station, "s0", &bridge, "b0");
     wire(&station, "vm0", &vm, "eth0");
-    let (process, client) = bridge.evbd(evbd_program!(), &bridge_config()).await;
-    // Nobody would read what it is told meanwhile, and who does not read is let go of.
-    drop(client);
+    let (process, evbd) = bridge.evbd(evbd_program!(), &bridge_config()).await;
     let program = evbd_program!().display().to_string();
     let sent = station.run(&program, &["lab-probe", "noise", "s0", "--frames", "1000000"]);
     assert_eq!(sent.trim(), "1000000");
-    let evbd = Client::connect(&bridge.file("evbd.sock")).await.expect("the daemon lives");
     let seen = |rows: &[Value]| rows[0]["rx_frames"].as_u64() > Some(100_000);
     let rows = table(&evbd, Table::Ports, PATIENCE, seen).await;
     assert!(bridge.runs(process));

@@ -199,7 +199,8 @@ pub(super) async fn converse(
             },
             signal = feed.next() => {
                 let Some(signal) = signal else { return Ok(()) };
-                send(&connection, &signal).await?;
+                // Who does not read for a while misses what goes beyond his queue, and may still ask.
+                connection.send(&signal).await?;
                 continue;
             }
         };
@@ -220,7 +221,7 @@ pub(super) fn wants_answer(message: &Message) -> bool {
     !message.primary_header().flags().contains(Flags::NO_REPLY_EXPECTED)
 }
 
-/// Sends to one who may not read: it is given up then.
+/// Answers one who may not read: he is given up then.
 async fn send(connection: &Connection, message: &Message) -> anyhow::Result<()> {
     timeout(PATIENCE, connection.send(message)).await.context("does not read")??;
     Ok(())
