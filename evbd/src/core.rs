@@ -3,29 +3,33 @@
 //! After each [`Core::handle`] the caller drains [`Core::poll_effect`], then sleeps until [`Core::poll_timeout`] or the
 //! next input. The same inputs at the same times with the same seed give the same effects.
 
+mod link;
+mod ports;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ether::{Instant, Pcid, Vid};
 use hairpin::{EdgeMode, PortId, SvlanComponent, VsiKey};
 use lldp::Agent;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use vdp::{Command, Hints, VsiId, bridge::BridgeConfig, station::StationConfig};
+use vdp::{Command, Hints, VsiId};
 
+pub(crate) use self::ports::{max_ports, port_list, waiting_tlvs};
+
+use self::ports::new_port;
 use crate::{
     announce::local_info,
     channels::{self, ChannelEnd},
-    config::{BridgePortKind, Config, Datapath, Dialect, ExtenderPortKind, RoleConfig, VsiConfig},
+    config::Config,
     csp, dcb,
     dispatch::dispatch,
-    edge::EdgeRelay,
     effect::Effect,
     event::Event,
     extension::{self, ExtendedEnd},
-    herald::Herald,
     input::{Input, Link},
     leave,
     order::{self, Vm, Vms},
-    port::{Edge, Port, PortKind, Side},
+    port::{Port, PortKind, Side},
     reload,
     state::{self, Chassis, Record},
     vsidb::{self, VsiDb},
@@ -408,204 +412,4 @@ impl Core {
         }
         port.deadline = next;
     }
-
-    pub(crate) fn handle_link(&mut self, now: Instant, id: PortId, link: Link) {
-        let first_sequence = self.random.random();
-        let Some(port) = self.ports.get_mut(id.index()) else { return };
-        if port.known && port.link == link {
-            return;
-        }
-        port.known = true;
-        let (was, is) = (port.link.is_up(), link.is_up());
-        let absent = link == Link::Absent;
-        let appeared = port.mac().is_none();
-        port.link = link;
-        self.speak(now, id.index());
-        if appeared {
-            dcb::link_new(self, id.index());
-        }
-        let Some(port) = self.ports.get_mut(id.index()) else { return };
-        for agent in &mut port.agents {
-            agent.handle_link(now, is);
-        }
-        if was && !is {
-            dcb::link_down(port);
-        }
-        if let Some(edge) = port.edge.as_mut().filter(|_| was != is) {
-            edge.ecp.reset(now, first_sequence);
-            edge.outbox.clear();
-            wiring::offer_readiness(edge, now, is);
-            if let Side::Station { relay, herald, .. } = &mut edge.side {
-                relay.set_link(now, is);
-                if is {
-                    herald.repeat(now);
-                }
-            }
-        }
-        let name = port.interface.clone();
-        let vm = port.kind == PortKind::Vm;
-        if absent {
-            self.tell(Event::LinkAbsent { port: name.clone() });
-        } else if was != is {
-            self.tell(if is {
-                Event::LinkUp { port: name.clone() }
-            } else {
-                Event::LinkDown { port: name.clone() }
-            });
-        }
-        csp::follow(self, now, id.index());
-        if vm {
-            self.follow_vm(now, id, is, absent);
-        }
-        self.settle(now, id);
-        extension::check_mtu(self, id.index());
-        extension::follow_link(self, now, id.index());
-        let ends = channels::ends(self, id.index());
-        if !ends.is_empty() {
-            ends.into_iter().for_each(|end| channels::follow_link(self, now, end));
-            self.effects.push_back(Effect::FollowChannels(id));
-        }
-    }
-
-    /// A VM's interface came or went: its VSI is wanted or not, and it is announced or not.
-    fn follow_vm(&mut self, now: Instant, port: PortId, up: bool, absent: bool) {
-        let uplinks = self.ports.iter().enumerate().filter(|(_, port)| port.kind == PortKind::Uplink);
-        let uplinks: Vec<usize> = uplinks.map(|(index, _)| index).collect();
-        for uplink in &uplinks {
-            if let Some(Side::Station { herald, .. }) = self.side_at(*uplink) {
-                herald.set_here(now, port, up);
-            }
-        }
-        let command = if absent { Command::DeAssociate } else { Command::Associate };
-        let ends = |config: &VsiConfig| absent && config.transient && config.has_interface();
-        let follows = |vm: &&Vm| vm.port == port && (vm.config.automatic || ends(&vm.config));
-        if let Some(id) = self.vms.values().find(follows).map(|vm| vm.config.id) {
-            self.command(now, &id, command);
-        }
-        for uplink in uplinks {
-            wiring::settle(self, now, uplink);
-        }
-    }
-}
-
-/// Ports of port extenders behind one cascade port: as many as there are identifiers for them.
-const EXTENDED: u16 = 4094;
-
-/// How many ports there may be while a daemon of this configuration runs.
-pub(crate) fn max_ports(config: &Config) -> u16 {
-    let named = u16::try_from(port_list(config).len()).unwrap_or(u16::MAX);
-    let pools = config.bridge().map_or(&[][..], |bridge| bridge.ports.as_slice());
-    let channels = pools.iter().filter_map(|port| port.svids).map(|svids| u16::from(svids.capacity.get()));
-    let sessions =
-        pools.iter().filter_map(|port| port.cascade.as_ref()).filter(|cascade| cascade.extended.is_empty());
-    let extended = sessions.map(|_| EXTENDED);
-    channels.chain(extended).fold(named.saturating_add(config.relay.spare_ports), u16::saturating_add)
-}
-
-/// The ports a configuration names: protocol ports first, so that the chassis is named after one.
-pub(crate) fn port_list(config: &Config) -> Vec<(String, PortKind)> {
-    match &config.role {
-        RoleConfig::Station(station) => {
-            let vms = station.vsis.iter().map(|vsi| (vsi.interface.clone(), PortKind::Vm));
-            let channels = station.channels.iter().map(|c| channels::name(&station.uplink, c.scid));
-            let uplinks = std::iter::once(station.uplink.clone()).chain(channels);
-            uplinks.map(|name| (name, PortKind::Uplink)).chain(vms).collect()
-        }
-        RoleConfig::Bridge(bridge) => {
-            let interfaces = bridge.ports.iter().map(|port| {
-                let kind = match port.kind {
-                    _ if port.cascade.is_some() => PortKind::Cascade,
-                    BridgePortKind::Station => PortKind::Station,
-                    BridgePortKind::Lan { .. } => PortKind::Lan,
-                };
-                (port.interface.clone(), kind)
-            });
-            // Behind the cascade ports they are behind.
-            interfaces.chain(extension::ports(config)).collect()
-        }
-        RoleConfig::Extender(extender) => {
-            let kind = |kind| match kind {
-                ExtenderPortKind::Upstream => PortKind::Upstream,
-                ExtenderPortKind::Extended => PortKind::Extended,
-                ExtenderPortKind::Cascade => PortKind::Transit,
-            };
-            extender.ports.iter().map(|port| (port.interface.clone(), kind(port.kind))).collect()
-        }
-    }
-}
-
-/// A port with its engines. Of an S-channel, its uplink access port is among `ports`.
-fn new_port(
-    config: &Config,
-    ports: &[Port],
-    random: &mut StdRng,
-    now: Instant,
-    id: PortId,
-    name: String,
-    kind: PortKind,
-) -> Port {
-    let (interface, scid) = channels::parts(&name);
-    let uap = ports.iter().find(|port| port.interface == interface).map(|port| port.id);
-    let channel = uap.zip(scid).map(|(uap, scid)| ChannelEnd { uap, scid, svid: None });
-    let edge = edge(config, kind, scid, random, now);
-    let extended = extension::end(ports, &name);
-    Port { extended, ..Port::new(id, name, kind, edge, channel) }
-}
-
-fn edge(
-    config: &Config,
-    kind: PortKind,
-    scid: Option<cdcp::Scid>,
-    random: &mut StdRng,
-    now: Instant,
-) -> Option<Edge> {
-    let Config { proposal, max_vsis, .. } = *config;
-    let side = match (&config.role, kind) {
-        (RoleConfig::Station(station), PortKind::Uplink) => {
-            let mut evb = vdp::evb::Station::new(config.evb_station());
-            let edge = station.edge(scid);
-            let open_vlan = config.carrier.datapath(&station.uplink) == Datapath::Kernel;
-            evb.set_reflective_request(edge.mode.wants_reflection());
-            let mut herald = Herald::default();
-            herald.set_speaking(station.announce);
-            Side::Station {
-                evb,
-                vdp: vdp::Station::new(
-                    StationConfig { max_vsis, open_vlan, ..StationConfig::default() },
-                    proposal,
-                ),
-                relay: Box::new(EdgeRelay::new(&edge, random.random())),
-                herald,
-            }
-        }
-        (RoleConfig::Bridge(bridge), PortKind::Station) => Side::Bridge {
-            evb: vdp::evb::Bridge::new(config.evb_bridge(bridge)),
-            vdp: vdp::Bridge::new(BridgeConfig { max_vsis }, proposal),
-        },
-        _ => return None,
-    };
-    let mut ecp = ecp::Link::new(ecp::Subtype::Vdp, proposal.ecp_params(), random.random(), now);
-    if config.dialect == Dialect::Draft {
-        ecp.set_dialect(now, ecp::Dialect::Draft);
-    }
-    let outbox = vdp::Outbox::new(waiting_tlvs(max_vsis));
-    Some(Edge {
-        side,
-        ecp,
-        outbox,
-        status: None,
-        local_tlv: None,
-        draft_peer: None,
-        neighbors: 0,
-        leaving: false,
-        unsaid: Vec::new(),
-        unsaid_total: 0,
-        agreed: None,
-        presumed: None,
-    })
-}
-
-/// TLVs that may wait for ECP: a command or answer of each VSI, a De-Associate of each, and some that name none.
-pub(crate) const fn waiting_tlvs(max_vsis: usize) -> usize {
-    2 * max_vsis + 64
 }
