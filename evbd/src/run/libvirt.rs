@@ -1,5 +1,8 @@
 //! libvirt's requests and the daemon: the thread that answers them, and what follows from them.
 
+mod address;
+mod macvtaps;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -8,13 +11,9 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use ether::{Instant, MacAddr, mac};
-use futures_util::TryStreamExt;
-use rtnetlink::{
-    packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage},
-    sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE},
-};
+use rtnetlink::sys::{Socket, SocketAddr};
 use rustix::io::Errno;
 use tokio::{
     sync::{Notify, mpsc},
@@ -25,6 +24,10 @@ use vdp::{
     station::{Cause, StationEvent},
 };
 
+use self::{
+    address::{alone, bind, pid_line, write},
+    macvtaps::{Macvtap, macvtaps},
+};
 use super::{Clock, Daemon};
 use crate::{
     config::VsiConfig,
@@ -57,13 +60,6 @@ pub(crate) struct Libvirt {
     negative: BTreeSet<u32>,
     /// How often libvirt was asked about a macvtap nobody knows.
     asked: BTreeMap<MacAddr, u8>,
-}
-
-/// A macvtap interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Macvtap {
-    name: String,
-    mac: MacAddr,
 }
 
 /// What the daemon's task is told.
@@ -411,35 +407,6 @@ async fn look(
     }
 }
 
-/// The macvtap interfaces of this network namespace.
-async fn macvtaps(handle: &rtnetlink::Handle) -> Vec<Macvtap> {
-    let links: Result<Vec<LinkMessage>, _> = handle.link().get().execute().try_collect().await;
-    match links {
-        Ok(links) => links.iter().filter_map(macvtap).collect(),
-        Err(error) => {
-            tracing::warn!(%error, "cannot list interfaces");
-            Vec::new()
-        }
-    }
-}
-
-fn macvtap(link: &LinkMessage) -> Option<Macvtap> {
-    let (mut name, mut mac, mut is) = (None, None, false);
-    for attribute in &link.attributes {
-        match attribute {
-            LinkAttribute::IfName(given) => name = Some(given.clone()),
-            LinkAttribute::Address(octets) => mac = <[u8; 6]>::try_from(octets.as_slice()).ok(),
-            LinkAttribute::LinkInfo(infos) => {
-                is = infos
-                    .iter()
-                    .any(|info| matches!(info, LinkInfo::Kind(InfoKind::MacVtap | InfoKind::MacVlan)));
-            }
-            _ => {}
-        }
-    }
-    is.then_some(Macvtap { name: name?, mac: MacAddr::from(mac?) })
-}
-
 /// The VSI as the core is given it.
 fn config(ask: &Ask, interface: String) -> Option<VsiConfig> {
     let line = FilterEntry { group: None, mac: Some(ask.mac), vid: ask.vlan, priority: None };
@@ -474,57 +441,10 @@ fn ask(config: &VsiConfig) -> Option<Ask> {
     })
 }
 
-/// Whether nobody else serves libvirt.
-fn alone(pid_file: &Path) -> anyhow::Result<()> {
-    let text = fs::read_to_string(pid_file).unwrap_or_default();
-    let Some(pid) = text.split_ascii_whitespace().next().and_then(|word| word.parse::<u32>().ok()) else {
-        return Ok(());
-    };
-    let process = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    let file = pid_file.display();
-    match process.trim() {
-        "lldpad" => bail!(
-            "lldpad, process {pid}, serves libvirt here ({file}), and two cannot: stop it for good with `systemctl \
-             disable --now lldpad.socket lldpad.service`, or leave out `netlink` of [libvirt]"
-        ),
-        name if name.starts_with("evbd") && pid != std::process::id() => {
-            bail!("another evbd, process {pid}, serves libvirt here ({file}): one at a time")
-        }
-        _ => Ok(()),
-    }
-}
-
-/// A socket of our process number, as scripts expect of a pid file; of another one where that is taken.
-fn bind() -> anyhow::Result<(Socket, u32)> {
-    let pid = std::process::id();
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
-    for number in [pid, ELSEWHERE + pid] {
-        match socket.bind(&SocketAddr::new(number, 0)) {
-            Ok(()) => return Ok((socket, number)),
-            Err(error) if error.raw_os_error() == Some(Errno::ADDRINUSE.raw_os_error()) => {}
-            Err(error) => return Err(error).context("cannot bind a netlink socket for libvirt"),
-        }
-    }
-    bail!("the netlink numbers {pid} and {} are in use: libvirt cannot be served", ELSEWHERE + pid)
-}
-
-fn write(pid_file: &Path, number: u32) -> std::io::Result<()> {
-    let new = pid_file.with_extension("new");
-    fs::write(&new, pid_line(number))?;
-    fs::rename(&new, pid_file)
-}
-
-/// libvirt reads ten octets, and wants a number with something behind it.
-fn pid_line(number: u32) -> String {
-    format!("{number}\n")
-}
-
 fn lock(guests: &Mutex<Guests>) -> MutexGuard<'_, Guests> {
     guests.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Nine digits at most; no process has such a number.
-const ELSEWHERE: u32 = 100_000_000;
 /// Requests take less than a thousand octets with what the kernel adds: some thousands may come at once.
 const RECEIVE_BUFFER: u32 = 4 << 20;
 const DATAGRAM: usize = 64 * 1024;
