@@ -26,6 +26,7 @@ mod kernel;
 mod leave;
 pub mod libvirt;
 mod order;
+mod plane;
 mod port;
 mod probe;
 mod record;
@@ -45,6 +46,7 @@ pub use crate::{
     event::Event,
     input::{Input, Link, PortId},
     order::{VsiOrder, Which},
+    plane::Plane,
     port::PortKind,
     probe::Proof,
     record::{FORMAT, Header},

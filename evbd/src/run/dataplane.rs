@@ -1,7 +1,7 @@
 //! The relay and the thread that moves frames through it, edited by the core's effects.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     path::Path,
     sync::Arc,
 };
@@ -11,10 +11,10 @@ use carrier::{
     CaptureStats, Captures, ChannelFilter, ChannelTags, FastPath, FlowRow, PortStats, Worker, WorkerHandle,
     WorkerOptions,
 };
-use ether::{ECid, Vid};
+use ether::Vid;
 use hairpin::{
-    Control, ControlError, EdgeMode, Extension, FdbEntry, Limits, Parameters, PortConfig, PortCounters,
-    PortId, Relay, RelayKind, Role, VsiEntry, VsiKey, policy::CaptureId,
+    ControlError, EdgeMode, FdbEntry, Limits, PortConfig, PortCounters, PortId, Relay, RelayKind, Role,
+    VsiEntry, VsiKey, policy::CaptureId,
 };
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -25,20 +25,19 @@ use super::{
     hearing,
 };
 use crate::{
-    channels,
-    config::{BridgePortKind, CarrierConfig, Config, Datapath, ExtenderPortKind, RoleConfig},
-    core::max_ports,
+    config::{CarrierConfig, Config, Datapath},
+    core::Core,
     dcb::{DeviceReport, DeviceState},
-    extension,
+    effect::Effect,
     input::Link,
     kernel::links::Seen,
+    plane::{self, Plane},
     port::PortKind,
 };
 
 /// One relay: the ports it knows, the kernel's sockets behind them, and the worker.
 pub(crate) struct Dataplane {
-    control: Control,
-    relay: Arc<Relay>,
+    plane: Plane,
     worker: WorkerHandle,
     /// Has the kernel forward what is settled, or why it does not.
     fast: Result<Arc<FastPath>, String>,
@@ -55,8 +54,6 @@ pub(crate) struct Dataplane {
     barred: HashSet<PortId>,
     /// Those that are to be so, with what it does there.
     kernel: HashMap<PortId, String>,
-    /// The model has changed since it was published.
-    edited: bool,
 }
 
 /// How a port is served.
@@ -98,7 +95,7 @@ pub(super) struct Common {
 impl Common {
     /// And the faults that workers report.
     pub(super) fn start(config: &Config) -> anyhow::Result<(Self, mpsc::Receiver<Fault>)> {
-        let limits = Limits { ports: max_ports(config), hash_seed: rand::random(), ..config.relay.limits };
+        let limits = plane::limits(config, rand::random());
         let captures =
             Captures::start(config.carrier.captures.clone()).context("cannot write a [[capture]]")?;
         let (events_in, events) = std::sync::mpsc::sync_channel(WORKER_EVENTS);
@@ -133,21 +130,21 @@ impl Dataplane {
         threads: usize,
         slow: Option<&str>,
     ) -> anyhow::Result<Self> {
-        let relay = Arc::new(Relay::new(common.limits));
+        let plane = Plane::new(kind, common.limits);
+        let relay = plane.relay();
         let carrier = config.carrier.clone();
         let captures = common.captures.clone();
         let (cpus, spin) = (carrier.cpus.clone(), carrier.spin);
         let memory = xdp_memory(carrier.rings_mib, threads);
         let fast = match slow.or((!carrier.fast_path).then_some("`fast_path` is \"off\"")) {
             Some(reason) => Err(reason.to_owned()),
-            None => FastPath::new(&relay, threads).map_err(|error| error.reason()),
+            None => FastPath::new(relay, threads).map_err(|error| error.reason()),
         };
         let shared = fast.as_ref().ok().map(Arc::clone);
         let options = WorkerOptions { threads, cpus, spin, captures: captures.clone(), memory, fast: shared };
-        let worker = Worker::spawn(&relay, &common.events, &options)?;
+        let worker = Worker::spawn(relay, &common.events, &options)?;
         Ok(Self {
-            control: Control::new(kind, &common.limits),
-            relay,
+            plane,
             worker,
             fast,
             carrier,
@@ -159,7 +156,6 @@ impl Dataplane {
             refused: HashMap::new(),
             barred: HashSet::new(),
             kernel: HashMap::new(),
-            edited: true,
         })
     }
 
@@ -170,23 +166,20 @@ impl Dataplane {
         config: &Config,
         ports: impl Iterator<Item = (PortId, &'a str, PortKind)>,
     ) -> Vec<(PortId, ControlError)> {
-        let wanted: HashMap<PortId, PortConfig> = ports
-            .filter_map(|(id, interface, kind)| Some((id, port_config(config, id, interface, kind)?)))
-            .collect();
-        let stays = |port: &PortConfig| wanted.get(&port.id).is_some_and(|new| new.name == port.name);
+        let wanted = plane::wanted(config, ports);
+        let names: HashMap<PortId, &str> = wanted.iter().map(|port| (port.id, port.name.as_str())).collect();
+        let stays = |port: &PortConfig| names.get(&port.id).is_some_and(|name| *name == port.name);
         let gone: Vec<PortId> =
-            self.control.ports().filter(|port| !stays(port)).map(|port| port.id).collect();
+            self.plane.control().ports().filter(|port| !stays(port)).map(|port| port.id).collect();
         for id in gone {
             self.remove_port(id);
         }
         let before = std::mem::replace(&mut self.carrier, config.carrier.clone());
         self.refused.clear();
         let mut refused = Vec::new();
-        let mut wanted: Vec<(PortId, PortConfig)> = wanted.into_iter().collect();
-        // What extended ports are behind comes before them.
-        wanted.sort_by_key(|(id, port)| (port.role != Role::Cascade, *id));
-        for (id, port) in wanted {
-            let framed = self.control.port(id).is_some_and(|old| old.framing != port.framing);
+        for port in wanted {
+            let id = port.id;
+            let framed = self.plane.control().port(id).is_some_and(|old| old.framing != port.framing);
             let asked = |carrier: &CarrierConfig| (carrier.choice(&port.name), carrier.datapath(&port.name));
             if framed || asked(&before) != asked(&self.carrier) {
                 // Served anew as soon as its link is heard of.
@@ -207,48 +200,41 @@ impl Dataplane {
         interface: &str,
         kind: PortKind,
     ) -> Result<(), ControlError> {
-        port_config(config, id, interface, kind).map_or(Ok(()), |port| self.set_port(port))
+        self.plane.add_port(config, id, interface, kind)?;
+        self.limit(id, interface);
+        Ok(())
     }
 
     fn set_port(&mut self, port: PortConfig) -> Result<(), ControlError> {
-        let mut port = port;
-        if let (interface, Some(pcid)) = extension::parts(&port.name)
-            && let Some(cascade) = self.control.ports().find(|other| other.name == interface)
-        {
-            port.extension = Some(Extension::Behind { cascade: cascade.id, pcid });
+        let (id, name) = (port.id, port.name.clone());
+        self.plane.set_port(port)?;
+        self.limit(id, &name);
+        Ok(())
+    }
+
+    /// Has the port send no more than the configuration lets it.
+    fn limit(&mut self, id: PortId, name: &str) {
+        if self.classes.set_rate(id, self.carrier.rate(name)) {
+            self.queue(id);
         }
-        if self.classes.set_rate(port.id, self.carrier.rate(&port.name)) {
-            self.queue(port.id);
-        }
-        let old = self.control.port(port.id);
-        let (up, reflective) = old.map_or((false, false), |p| (p.up, p.reflective));
-        let lossless = old.map(|p| p.lossless).unwrap_or_default();
-        if let Some(old) = old.filter(|_| self.control.kind() == RelayKind::Extender) {
-            // What the controlling bridge said.
-            (port.extension, port.untagged) = (old.extension.clone(), old.untagged.clone());
-        }
-        // To frames one that is down is not there.
-        self.edited |= up;
-        self.control.set_port(PortConfig { up, reflective, lossless, ..port })
     }
 
     /// Lets go of a port.
     pub(super) fn remove_port(&mut self, id: PortId) {
-        self.edited = true;
         self.stop(id);
         self.faults.remove(&id);
         self.refused.remove(&id);
         self.barred.remove(&id);
         self.kernel.remove(&id);
         self.classes.forget(id);
-        self.control.remove_port(id);
+        self.plane.remove_port(id);
     }
 
     /// Starts or stops moving frames of a port as its interface comes up, changes its master, or goes.
     pub(super) fn follow(&mut self, port: PortId, line: &Line<'_>, seen: &Seen) -> Followed {
         if self.carrier.datapath(line.interface) == Datapath::Kernel {
             self.stop(port);
-            let bridge = self.control.port(port).is_some_and(|config| config.role == Role::Bridge);
+            let bridge = self.plane.control().port(port).is_some_and(|config| config.role == Role::Bridge);
             let (because, fault) = hearing::kernels(line.interface, seen, bridge);
             self.kernel.insert(port, because);
             let old = match &fault {
@@ -265,7 +251,7 @@ impl Dataplane {
             Some(_) => !self.barred.insert(port),
             None => self.barred.remove(&port),
         };
-        let reflects = self.control.port(port).is_some_and(|config| config.reflective);
+        let reflects = self.plane.control().port(port).is_some_and(|config| config.reflective);
         let changed = reflects && was_barred != barred.is_some();
         Followed {
             reflective: changed.then_some(barred.is_none()),
@@ -302,7 +288,7 @@ impl Dataplane {
                 if serving.is_some_and(|serving| serving.carried.by_xdp()) {
                     // Only the link is lost, or the worker will say: and a network card may lose it each time a
                     // program is attached to it.
-                    self.set_up(port, false);
+                    self.plane.set_up(port, false);
                 } else {
                     // A packet socket that has seen its interface go down is of no use any more.
                     self.stop(port);
@@ -312,7 +298,7 @@ impl Dataplane {
             }
             (Link::Present { up: true, ifindex, .. }, None) => {
                 if self.serving.get(&port).is_some_and(|serving| serving.is(*ifindex, line)) {
-                    self.set_up(port, true);
+                    self.plane.set_up(port, true);
                     return None;
                 }
                 self.stop(port);
@@ -321,7 +307,7 @@ impl Dataplane {
                         self.serving.insert(port, serving);
                         self.queue(port);
                         self.faults.remove(&port);
-                        self.set_up(port, true);
+                        self.plane.set_up(port, true);
                         return None;
                     }
                     Err(error) => {
@@ -343,7 +329,7 @@ impl Dataplane {
         if !self.serving.contains_key(&port) || self.worker.has_port(port).unwrap_or(false) {
             return false;
         }
-        let up = self.control.port(port).is_some_and(|config| config.up);
+        let up = self.plane.control().port(port).is_some_and(|config| config.up);
         self.stop(port);
         if up {
             self.faults.insert(port, error.to_owned());
@@ -354,10 +340,10 @@ impl Dataplane {
     /// Has the relay forward by the model as it is now. Each snapshot is made of all ports and VSIs: one for many edits
     /// together, made before anybody is told of the first.
     pub(super) fn commit(&mut self) {
-        if std::mem::take(&mut self.edited) {
+        if self.plane.is_edited() {
             // For VSIs that are closed.
             self.settle();
-            self.relay.publish(self.control.snapshot());
+            self.plane.commit();
         }
     }
 
@@ -375,20 +361,20 @@ impl Dataplane {
 
     /// Forgets addresses that have aged.
     pub(super) fn sweep(&self) {
-        self.relay.sweep(carrier::clock::now());
+        self.plane.relay().sweep(carrier::clock::now());
     }
 
     /// Switches reflective relay. False if that has no effect yet: the kernel forwards the port's frames, and does not
     /// reflect them. [`Dataplane::follow`] tells when it has.
     pub(super) fn set_reflective(&mut self, port: PortId, on: bool) -> Result<bool, ControlError> {
-        self.change_port(port, |config| config.reflective = on)?;
+        self.plane.set_reflective(port, on)?;
         Ok(!(on && self.barred.contains(&port)))
     }
 
     /// Does on a port what DCBX has come to; what that is, if it is anything.
     pub(super) fn set_dcb(&mut self, port: PortId, settings: dcbx::Settings) -> Option<DeviceReport> {
         let lossless = settings.pfc.unwrap_or_default();
-        if let Err(error) = self.change_port(port, |config| config.lossless = lossless) {
+        if let Err(error) = self.plane.change_port(port, |config| config.lossless = lossless) {
             let (state, note) = (DeviceState::Failed, Some(error.to_string()));
             return Some(DeviceReport { state, changes: Vec::new(), note });
         }
@@ -414,51 +400,26 @@ impl Dataplane {
         (self.classes.rate(port), self.classes.rows(port))
     }
 
-    pub(super) fn set_flood(
-        &mut self,
-        cascade: PortId,
-        vlan: Vid,
-        channel: Option<(ECid, BTreeSet<PortId>)>,
-    ) {
-        self.control.set_flood(cascade, vlan, channel);
-        self.edited = true;
+    /// Carries out what an effect says of E-channels, as [`Plane::extend`].
+    pub(super) fn extend(&mut self, effect: Effect) -> Result<Option<Effect>, ControlError> {
+        self.plane.extend(effect)
     }
 
-    pub(super) fn extend(
-        &mut self,
-        port: PortId,
-        parameters: Option<Box<Parameters>>,
-        untagged: BTreeSet<Vid>,
-    ) -> Result<(), ControlError> {
-        let extension = parameters.map(Extension::End);
-        self.change_port(port, |config| (config.extension, config.untagged) = (extension, untagged))
-    }
-
-    pub(super) fn set_channel(&mut self, ecid: ECid, members: BTreeSet<PortId>) {
-        self.control.set_channel(ecid, members);
-        self.edited = true;
-    }
-
-    pub(super) fn set_upstream(&mut self, port: Option<PortId>) {
-        self.control.set_upstream(port);
-        self.edited = true;
+    /// Lets frames pass the extended ports behind `cascade`, or not.
+    pub(super) fn follow_extended(&mut self, core: &Core, cascade: PortId) {
+        self.plane.follow_extended(core, cascade);
     }
 
     pub(super) fn set_mode(&mut self, mode: EdgeMode) -> Result<(), ControlError> {
-        self.control.set_mode(mode)?;
-        self.edited = true;
-        Ok(())
+        self.plane.set_mode(mode)
     }
 
     pub(super) fn open_vsi(&mut self, key: VsiKey, entry: VsiEntry) -> Result<(), ControlError> {
-        self.control.open_vsi(key, entry)?;
-        self.edited = true;
-        Ok(())
+        self.plane.open_vsi(key, entry)
     }
 
     pub(super) fn close_vsi(&mut self, key: VsiKey) {
-        self.control.close_vsi(key);
-        self.edited = true;
+        self.plane.close_vsi(key);
     }
 
     /// Files for mirrored frames, and what became of those.
@@ -484,16 +445,16 @@ impl Dataplane {
 
     /// The relay, to look at.
     pub(crate) fn relay(&self) -> &Relay {
-        &self.relay
+        self.plane.relay()
     }
 
     /// What an open gate lets pass.
     pub(crate) fn gate(&self, key: VsiKey) -> Option<VsiEntry> {
-        self.control.vsis().find(|(of, _)| *of == key).map(|(_, entry)| entry.clone())
+        self.plane.control().vsis().find(|(of, _)| *of == key).map(|(_, entry)| entry.clone())
     }
 
     pub(crate) fn counters(&self, port: PortId) -> Option<PortCounters> {
-        self.relay.stats().port(port)
+        self.plane.relay().stats().port(port)
     }
 
     /// What the carrier counts, port by port.
@@ -502,7 +463,7 @@ impl Dataplane {
     }
 
     pub(crate) fn fdb(&self) -> Vec<FdbEntry> {
-        self.relay.fdb_entries(carrier::clock::now())
+        self.plane.relay().fdb_entries(carrier::clock::now())
     }
 
     /// The S-channels behind `uap` that have ports of their own are these.
@@ -515,9 +476,9 @@ impl Dataplane {
     }
 
     fn serve(&mut self, port: PortId, line: &Line<'_>, ifindex: u32) -> anyhow::Result<Serving> {
-        let ports = u32::try_from(self.control.ports().count()).unwrap_or(u32::MAX);
+        let ports = u32::try_from(self.plane.control().ports().count()).unwrap_or(u32::MAX);
         let threads = u32::try_from(self.worker.threads()).unwrap_or(u32::MAX);
-        let config = self.control.port(port);
+        let config = self.plane.control().port(port);
         let (role, framing) = (config.map(|config| config.role), config.map(|config| config.framing));
         let tags = match (role, framing) {
             (Some(Role::Cascade), Some(framing)) => Some(ChannelTags { framing, down: false }),
@@ -541,7 +502,7 @@ impl Dataplane {
     }
 
     fn stop(&mut self, port: PortId) {
-        self.set_up(port, false);
+        self.plane.set_up(port, false);
         let Some(Serving { carried, filters, .. }) = self.serving.remove(&port) else { return };
         // The worker has let go of a failed port by itself.
         let Ok(sockets) = self.worker.remove_port(port) else { return };
@@ -552,27 +513,6 @@ impl Dataplane {
             // Closing a socket takes the kernel milliseconds: elsewhere.
             tokio::task::spawn_blocking(move || drop((sockets, filters)));
         }
-    }
-
-    pub(super) fn set_up(&mut self, port: PortId, up: bool) {
-        if let Err(error) = self.change_port(port, |config| config.up = up) {
-            tracing::error!(%error, "the relay and the core disagree about ports");
-        }
-    }
-
-    fn change_port(
-        &mut self,
-        port: PortId,
-        change: impl FnOnce(&mut PortConfig),
-    ) -> Result<(), ControlError> {
-        let old = self.control.port(port).ok_or(ControlError::NoPort(port))?;
-        let mut config = old.clone();
-        change(&mut config);
-        if config != *old {
-            self.control.set_port(config)?;
-            self.edited = true;
-        }
-        Ok(())
     }
 }
 
@@ -629,46 +569,3 @@ fn xdp_memory(mib: u32, threads: usize) -> u32 {
 const SLOTS_OF_MIB: u32 = (1 << 20) / carrier::Options::SLOT;
 const LARGEST_RING: u32 = 4096;
 const SMALLEST_RING: u32 = 1024;
-
-/// A port as the relay has it, its interface down.
-fn port_config(config: &Config, id: PortId, name: &str, kind: PortKind) -> Option<PortConfig> {
-    let (interface, _) = channels::parts(extension::parts(name).0);
-    let port = match &config.role {
-        RoleConfig::Station(_) if kind == PortKind::Uplink => PortConfig::new(id, Role::Uplink),
-        RoleConfig::Station(_) => PortConfig::new(id, Role::Downlink),
-        RoleConfig::Bridge(bridge) => {
-            let port = bridge.ports.iter().find(|port| port.interface == interface)?;
-            match &port.cascade {
-                Some(cascade) if kind == PortKind::Cascade => {
-                    PortConfig { framing: cascade.framing, ..PortConfig::new(id, Role::Cascade) }
-                }
-                Some(_) => bridge_port(id, extension::faces(config, name)?, bridge.guard),
-                None => bridge_port(id, &port.kind, bridge.guard),
-            }
-        }
-        RoleConfig::Extender(extender) => {
-            let port = extender.ports.iter().find(|port| port.interface == interface)?;
-            let role = match port.kind {
-                ExtenderPortKind::Upstream => Role::Upstream,
-                ExtenderPortKind::Extended => Role::Extended,
-                ExtenderPortKind::Cascade => Role::Cascade,
-            };
-            PortConfig { framing: port.framing, ..PortConfig::new(id, role) }
-        }
-    };
-    Some(PortConfig { name: name.to_owned(), storm: config.relay.storm(interface), up: false, ..port })
-}
-
-fn bridge_port(id: PortId, kind: &BridgePortKind, guard: bool) -> PortConfig {
-    let new = PortConfig::new(id, Role::Bridge);
-    match kind {
-        BridgePortKind::Station => PortConfig { guard, ..new },
-        BridgePortKind::Lan { untagged, tagged, takes_over } => PortConfig {
-            takes_over: *takes_over,
-            pvid: *untagged,
-            untagged: untagged.iter().copied().collect(),
-            tagged: tagged.iter().copied().collect(),
-            ..new
-        },
-    }
-}

@@ -342,12 +342,14 @@ impl Daemon {
                     self.tell(&mut told);
                     self.follow_extended(cascade);
                 }
-                Effect::Flood { cascade, vlan, channel } => self.planes.set_flood(cascade, vlan, channel),
-                Effect::Extend { port, parameters, untagged } => {
-                    self.planes.extend(port, parameters, untagged).unwrap_or_else(|error| refused(&error));
+                Effect::Flood { .. }
+                | Effect::Extend { .. }
+                | Effect::Channel { .. }
+                | Effect::Upstream(_) => {
+                    if let Err(error) = self.planes.extend(effect) {
+                        refused(&error);
+                    }
                 }
-                Effect::Channel { ecid, members } => self.planes.set_channel(ecid, members),
-                Effect::Upstream(port) => self.planes.set_upstream(port),
                 Effect::FollowPorts => {
                     // Ports that are gone take leave.
                     self.tell(&mut told);

@@ -1,12 +1,12 @@
 //! The relays of the daemon: one, and on a station one more for each S-channel.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use carrier::{FlowRow, PortStats};
-use ether::{ECid, Vid};
+use ether::Vid;
 use hairpin::{
-    ControlError, EdgeMode, FdbEntry, Parameters, PortCounters, PortId, RecentDrop, Relay, RelayKind,
-    VsiCounters, VsiEntry, VsiKey,
+    ControlError, EdgeMode, FdbEntry, PortCounters, PortId, RecentDrop, Relay, RelayKind, VsiCounters,
+    VsiEntry, VsiKey,
 };
 use tokio::sync::mpsc;
 
@@ -15,12 +15,7 @@ use super::{
     dataplane::{CaptureRow, Common, Fault, Followed, Line},
 };
 use crate::{
-    config::{Config, RoleConfig},
-    core::Core,
-    dcb::DeviceReport,
-    edge::EdgeRelay,
-    kernel::links::Seen,
-    port::PortKind,
+    config::Config, core::Core, dcb::DeviceReport, effect::Effect, kernel::links::Seen, plane, port::PortKind,
 };
 
 /// All relays, each with its ports and its worker.
@@ -39,11 +34,7 @@ impl Planes {
     pub(super) fn start(core: &Core) -> anyhow::Result<(Self, mpsc::Receiver<Fault>)> {
         let config = core.config();
         let (common, faults) = Common::start(config)?;
-        let kind = match &config.role {
-            RoleConfig::Bridge(_) => RelayKind::Bridge,
-            RoleConfig::Extender(_) => RelayKind::Extender,
-            RoleConfig::Station(station) => RelayKind::Edge(EdgeRelay::initial(&station.edge(None))),
-        };
+        let kind = plane::kind(config);
         let main = Dataplane::start(config, &common, kind, config.carrier.workers, None)?;
         let mut planes = Self { common, main, channels: BTreeMap::new(), of: BTreeMap::new() };
         for (port, error) in planes.reload(core) {
@@ -154,39 +145,14 @@ impl Planes {
         self.at(port).classes(port)
     }
 
-    /// Has floods leave for several extended ports as one, or not.
-    pub(super) fn set_flood(
-        &mut self,
-        cascade: PortId,
-        vlan: Vid,
-        channel: Option<(ECid, BTreeSet<PortId>)>,
-    ) {
-        self.main.set_flood(cascade, vlan, channel);
+    /// Carries out what an effect says of E-channels; gives others back.
+    pub(super) fn extend(&mut self, effect: Effect) -> Result<Option<Effect>, ControlError> {
+        self.main.extend(effect)
     }
 
-    /// Has a port of this port extender be the end of an E-channel, or of none.
-    pub(super) fn extend(
-        &mut self,
-        port: PortId,
-        parameters: Option<Box<Parameters>>,
-        untagged: BTreeSet<Vid>,
-    ) -> Result<(), ControlError> {
-        self.main.extend(port, parameters, untagged)
-    }
-
-    /// Has an E-channel of this port extender lead there.
-    pub(super) fn set_channel(&mut self, ecid: ECid, members: BTreeSet<PortId>) {
-        self.main.set_channel(ecid, members);
-    }
-
-    /// Which port leads to the controlling bridge.
-    pub(super) fn set_upstream(&mut self, port: Option<PortId>) {
-        self.main.set_upstream(port);
-    }
-
-    /// Lets frames pass an extended port, or not.
-    pub(super) fn set_extended(&mut self, port: PortId, up: bool) {
-        self.main.set_up(port, up);
+    /// Lets frames pass the extended ports behind `cascade`, or not.
+    pub(super) fn follow_extended(&mut self, core: &Core, cascade: PortId) {
+        self.main.follow_extended(core, cascade);
     }
 
     pub(super) fn open_vsi(&mut self, key: VsiKey, entry: VsiEntry) -> Result<(), ControlError> {

@@ -84,13 +84,13 @@ impl Daemon {
         let Some(framing) = self.core.config().cascade(&interface).map(|cascade| cascade.framing) else {
             return;
         };
+        self.planes.follow_extended(&self.core, cascade);
         let mut ends = Vec::new();
         let mut groups = Vec::new();
-        for (port, pcid, link) in self.core.extended_behind(cascade) {
+        for (port, pcid, _) in self.core.extended_behind(cascade) {
             let name = self.core.interface(port);
             // Those new are taken up when their own turn comes.
             if self.watched.get(&port).is_some_and(|known| known == name) {
-                self.planes.set_extended(port, link.is_up());
                 ends.push((port, pcid));
                 groups.extend(self.groups(name));
             }
