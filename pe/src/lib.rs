@@ -6,9 +6,7 @@ pub mod csp;
 pub mod ecid;
 pub mod election;
 pub mod extender;
-mod flood;
 pub mod marker;
-mod node;
 mod stats;
 pub mod tlv;
 

@@ -4,25 +4,28 @@
 //! that port's PCID. What each node is to know is kept as wanted and confirmed; what differs is asked for, identifiers of
 //! ports on the way first, then parameters, then groups, so a port passes frames only when all before it know it.
 
+mod ask;
+mod flood;
+mod node;
+mod told;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
 use bytes::Bytes;
-use ether::{ECid, Instant, MacAddr, Pcid, Vid, time::Duration, time::earliest};
+use ether::{ECid, Instant, MacAddr, Pcid, Vid, time::earliest};
 use serde::Serialize;
 
+use self::{flood::Floods, node::Node};
 use crate::{
     csp::{
-        Capability, CodeBook, Completion, Message, Pdu, PortItem, PortParameters, PortStatus, Session,
-        SessionState, Tlv,
+        Capability, CodeBook, Completion, Pdu, PortParameters, Session, SessionState,
         session::{self, Peer},
     },
     ecid::Ids,
     extender::Local,
-    flood::{Flood, Floods},
-    node::{Node, Work},
 };
 
 /// Where a port extender is: at the cascade interface itself, or behind this port.
@@ -342,210 +345,4 @@ impl Controlling {
             |(above, _): &(At, Pcid)| self.nodes.get(above).is_some_and(|node| node.has(pcid.into()));
         self.path(port.at).iter().all(confirmed)
     }
-
-    /// Asks the next thing of any node; false if there is nothing, or no room.
-    fn ask(&mut self, now: Instant) -> bool {
-        let ats: Vec<At> = self.nodes.keys().copied().collect();
-        ats.into_iter().any(|at| self.ask_at(now, at))
-    }
-
-    fn ask_at(&mut self, now: Instant, at: At) -> bool {
-        let Some(node) = self.nodes.get(&at) else { return false };
-        if node.session.state() != SessionState::Open || node.session.room() == 0 {
-            return false;
-        }
-        let waiting = node.parameters.iter().copied().take(PORTS * 8);
-        let ready: BTreeSet<Pcid> = waiting.filter(|pcid| self.known(*pcid)).take(PORTS).collect();
-        let body: Vec<Tlv> = ready
-            .iter()
-            .filter_map(|pcid| self.ports.get(pcid))
-            .flat_map(|port| parameters(&port.parameters))
-            .collect();
-        let Some(node) = self.nodes.get_mut(&at) else { return false };
-        // Groups come last: while ports still arrive, they would be told again and again.
-        let first = node.next_channel(false);
-        let first = if first.is_none() && ready.is_empty() { node.next_channel(true) } else { first };
-        let (message, ecid, body, work) = match first {
-            Some((ecid, change)) => {
-                let items = change.items().map(|(leaves, pcid)| PortItem { flag: leaves, id: pcid.get() });
-                (
-                    Message::Register,
-                    Some(ecid),
-                    vec![Tlv::Ports(items.collect())],
-                    Work::Channel(ecid, change),
-                )
-            }
-            None if ready.is_empty() => return false,
-            None => {
-                node.parameters.retain(|pcid| !ready.contains(pcid));
-                (Message::SetParameters, None, body, Work::Parameters(ready.into_iter().collect()))
-            }
-        };
-        if let Some(transaction) = node.session.request(now, message, ecid, body) {
-            node.under_way.insert(transaction, work);
-        }
-        true
-    }
-
-    fn handle_answer(&mut self, at: At, transaction: u32, granted: bool) {
-        let Some(node) = self.nodes.get_mut(&at) else { return };
-        match node.under_way.remove(&transaction) {
-            Some(Work::Channel(ecid, change)) => {
-                node.confirm(ecid, &change, granted);
-                if ecid.is_group() {
-                    self.announce(ecid);
-                }
-            }
-            Some(Work::Parameters(pcids)) if granted => {
-                for pcid in pcids {
-                    let Some(port) = self.ports.get_mut(&pcid).filter(|port| port.at == at) else { continue };
-                    if !std::mem::replace(&mut port.ready, true) && port.up {
-                        self.out.push_back(Output::Link(pcid, true));
-                    }
-                }
-            }
-            Some(Work::Parameters(_)) | None => {}
-        }
-    }
-
-    fn handle_request(&mut self, now: Instant, at: At, request: Pdu) {
-        let completion = match request.message {
-            Message::Create => match self.create(now, at, &request) {
-                Ok(()) => return,
-                Err(completion) => completion,
-            },
-            Message::Delete => self.delete(now, at, &request),
-            Message::Status => self.status(at, &request),
-            _ => Completion::Unsupported,
-        };
-        if let Some(node) = self.nodes.get_mut(&at) {
-            node.session.answer(now, &request, completion, request.ecid, Vec::new());
-        }
-    }
-
-    /// A port is wanted: answered at once if it is there, else when the bridge has made it.
-    fn create(&mut self, now: Instant, at: At, request: &Pdu) -> Result<(), Completion> {
-        let mut items = request.ports();
-        let (Some(PortItem { flag: cascade, id: local }), None) = (items.next(), items.next()) else {
-            return Err(Completion::Malformed);
-        };
-        let tier = self.tier(at);
-        let node = self.nodes.get_mut(&at).ok_or(Completion::NotOpen)?;
-        let known = self.by_local.get(&(at, local));
-        if let Some((pcid, port)) = known.and_then(|pcid| Some((*pcid, self.ports.get_mut(pcid)?))) {
-            if port.cascade != cascade {
-                return Err(Completion::Malformed);
-            }
-            if port.asked.is_none() {
-                let body = request.body.clone();
-                node.session.answer(now, request, Completion::Success, Some(pcid.into()), body);
-            }
-            return Ok(());
-        }
-        let owner = node.session.peer().ok_or(Completion::NotOpen)?;
-        if cascade && tier >= self.settings.tiers {
-            return Err(Completion::NoResources);
-        }
-        let wanted = request.ecid.and_then(ECid::pcid);
-        let pcid = self.ids.take_port(now, (owner, local), wanted).ok_or(Completion::NoResources)?;
-        let port = Port {
-            at,
-            owner,
-            local,
-            cascade,
-            asked: Some(request.clone()),
-            parameters: PortParameters::new(pcid),
-            ready: false,
-            up: false,
-        };
-        self.ports.insert(pcid, port);
-        self.by_local.insert((at, local), pcid);
-        self.out.push_back(Output::Create { pcid, at, local, cascade });
-        Ok(())
-    }
-
-    fn delete(&mut self, now: Instant, at: At, request: &Pdu) -> Completion {
-        let Some(pcid) = request.ecid.and_then(ECid::pcid) else { return Completion::Malformed };
-        let own = self.ports.get(&pcid).is_some_and(|port| port.at == at && port.asked.is_none());
-        if !own {
-            return Completion::UnknownPort;
-        }
-        self.remove(now, pcid, true);
-        Completion::Success
-    }
-
-    fn status(&mut self, at: At, request: &Pdu) -> Completion {
-        let mut completion = Completion::Success;
-        for tlv in &request.body {
-            let Tlv::Status(PortStatus { pcid, up, .. }) = tlv else { continue };
-            let Some(port) = self.ports.get_mut(pcid).filter(|port| port.at == at) else {
-                completion = Completion::UnknownPort;
-                continue;
-            };
-            if std::mem::replace(&mut port.up, *up) != *up && port.ready {
-                self.out.push_back(Output::Link(*pcid, *up));
-            }
-        }
-        completion
-    }
-
-    /// Has all nodes know the channel of a VLAN's flood as it is now.
-    fn arrange(&mut self, now: Instant, vlan: Vid) {
-        let Some(flood) = self.floods.get(vlan) else { return };
-        let mut wanted: BTreeMap<At, BTreeSet<Pcid>> = BTreeMap::new();
-        let few = flood.members.len() <= FEW;
-        let mut ways: BTreeSet<At> = BTreeSet::new();
-        for pcid in flood.members.iter().filter(|_| !few) {
-            let Some(port) = self.ports.get(pcid) else { continue };
-            wanted.entry(port.at).or_default().insert(*pcid);
-            ways.insert(port.at);
-        }
-        for at in ways {
-            for (above, member) in self.path(at) {
-                wanted.entry(above).or_default().insert(member);
-            }
-        }
-        let ids = &mut self.ids;
-        let Some(flood) = self.floods.get_mut(vlan) else { return };
-        let ecid = if few { flood.ecid } else { flood.ecid.or_else(|| ids.take_group(now)) };
-        flood.ecid = ecid.filter(|_| !few);
-        flood.wanted.clone_from(&wanted);
-        let Some(ecid) = ecid else { return };
-        for (at, node) in &mut self.nodes {
-            node.want(ecid, wanted.get(at).cloned().unwrap_or_default());
-        }
-        if few {
-            ids.release_group(now, ecid);
-            self.floods.drop_empty(vlan);
-        } else {
-            self.announce(ecid);
-        }
-    }
-
-    /// Tells that a flood has its channel once every node has confirmed it.
-    fn announce(&mut self, ecid: ECid) {
-        let nodes = &self.nodes;
-        let confirmed = |flood: &Flood| {
-            flood.wanted.iter().all(|(at, members)| nodes.get(at).is_some_and(|node| node.is(ecid, members)))
-        };
-        if let Some((vlan, members)) = self.floods.confirm(ecid, confirmed) {
-            self.out.push_back(Output::Flood(vlan, Some((ecid, members))));
-        }
-    }
 }
-
-/// The TLVs that say how a port is to work.
-fn parameters(parameters: &PortParameters) -> Vec<Tlv> {
-    let items = parameters.untagged.iter().map(|vid| crate::csp::VidItem { untagged: true, vid: vid.get() });
-    let vids: Vec<_> = items.collect();
-    let mut tlvs = vec![Tlv::Parameters(parameters.clone())];
-    tlvs.extend((!vids.is_empty()).then_some(Tlv::Vids(vids)));
-    tlvs
-}
-
-/// Ports in one Set Parameters: fewer than 1500 octets.
-const PORTS: usize = 50;
-/// Members up to which the bridge sends a copy to each.
-const FEW: usize = 2;
-/// How long members of a flood gather before port extenders are told.
-pub(crate) const GATHER: Duration = Duration::from_millis(20);

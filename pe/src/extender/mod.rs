@@ -4,19 +4,21 @@
 //! When the session is lost its ports pass nothing, or go on for a while as they were ([`Settings::hold`]); when there is
 //! one again, each asks for the PCID it had.
 
+mod ask;
+mod told;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
 use bytes::Bytes;
-use ether::{ECid, Instant, MacAddr, Pcid, Vid, time::Duration, time::earliest};
+use ether::{ECid, Instant, MacAddr, Pcid, time::Duration, time::earliest};
 use serde::Serialize;
 
 use crate::{
     csp::{
-        Capability, CodeBook, Completion, Message, Pdu, PortItem, PortParameters, PortStatus, Session,
-        SessionState, Tlv,
+        Capability, CodeBook, PortParameters, Session, SessionState,
         session::{self, Peer},
     },
     election::{self, Offer},
@@ -358,189 +360,6 @@ impl Extender {
         }
         self.out.push_back(Output::Channel(ecid, members));
     }
-
-    /// Asks the next thing; false if there is none or no room.
-    fn ask(&mut self, now: Instant) -> bool {
-        if self.session.state() != SessionState::Open || self.session.room() == 0 {
-            return false;
-        }
-        while let Some(local) = self.todo.pop_first() {
-            let Some(port) = self.ports.get_mut(&local) else { continue };
-            let (message, ecid, flag) = match (port.stage, port.info) {
-                (Stage::New | Stage::Refused, Some(info)) => {
-                    port.stage = Stage::Asked;
-                    (Message::Create, port.pcid, info.cascade)
-                }
-                (Stage::New | Stage::Refused, None) => {
-                    self.ports.remove(&local);
-                    continue;
-                }
-                // Gone, or of another kind now: first the old one is to be forgotten.
-                (Stage::Active, _) => {
-                    port.stage = Stage::Leaving;
-                    (Message::Delete, port.pcid, false)
-                }
-                // The answer comes back to it.
-                (Stage::Asked | Stage::Leaving, _) => continue,
-            };
-            let body = vec![Tlv::Ports(vec![PortItem { flag, id: local }])];
-            self.session.request(now, message, ecid.map(ECid::from), body);
-            return true;
-        }
-        if self.status_at.is_some_and(|at| at <= now) {
-            let told: BTreeSet<Local> = self.statuses.iter().copied().take(STATUSES).collect();
-            self.statuses.retain(|local| !told.contains(local));
-            if self.statuses.is_empty() {
-                self.status_at = None;
-            }
-            let status = |local: &Local| {
-                let port = self.ports.get(local).filter(|port| port.stage == Stage::Active)?;
-                Some(Tlv::Status(PortStatus { pcid: port.pcid?, up: port.info?.up, speed: 0 }))
-            };
-            let body: Vec<Tlv> = told.iter().filter_map(status).collect();
-            if !body.is_empty() {
-                self.session.request(now, Message::Status, None, body);
-            }
-            return true;
-        }
-        false
-    }
-
-    fn handle_answer(&mut self, now: Instant, request: &Pdu, answer: &Pdu, granted: bool) {
-        let known = request.ports().next().map(|item| item.id).filter(|local| self.ports.contains_key(local));
-        let Some(local) = known else { return };
-        match request.message {
-            Message::Create => {
-                let pcid = answer.ecid.and_then(ECid::pcid).filter(|_| granted);
-                let other =
-                    pcid.and_then(|pcid| self.by_pcid.get(&pcid)).copied().filter(|other| *other != local);
-                // One that is left from the last session gives way; what is granted twice is not to be used.
-                let live = |local| self.ports.get(&local).is_some_and(|port| port.stage == Stage::Active);
-                match (pcid, other) {
-                    (Some(pcid), other) if !other.is_some_and(live) => {
-                        other.into_iter().for_each(|other| self.shut(other));
-                        self.take(now, local, pcid);
-                    }
-                    _ => {
-                        if let Some(port) = self.ports.get_mut(&local) {
-                            port.stage = Stage::Refused;
-                        }
-                        self.shut(local);
-                    }
-                }
-            }
-            Message::Delete => {
-                self.shut(local);
-                if let Some(port) = self.ports.get_mut(&local) {
-                    port.stage = Stage::New;
-                    self.todo.insert(local);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// A port has been given its identifier.
-    fn take(&mut self, now: Instant, local: Local, pcid: Pcid) {
-        let Some(port) = self.ports.get_mut(&local) else { return };
-        if port.pcid != Some(pcid) || !port.stale {
-            self.shut(local);
-        }
-        let Some(port) = self.ports.get_mut(&local) else { return };
-        port.stage = Stage::Active;
-        port.stale = false;
-        port.pcid = Some(pcid);
-        self.by_pcid.insert(pcid, local);
-        // What the last session knew as a port further down.
-        if self.channels.remove(&ECid::from(pcid)).is_some() {
-            self.out.push_back(Output::Channel(pcid.into(), Vec::new()));
-        }
-        match port.info {
-            Some(_) if port.parameters.is_none() => {
-                let parameters = PortParameters::new(pcid);
-                port.parameters = Some(parameters.clone());
-                self.out.push_back(Output::Port(local, Some(parameters)));
-            }
-            Some(_) => {}
-            None => drop(self.todo.insert(local)),
-        }
-        self.statuses.insert(local);
-        self.status_at = Some(self.status_at.map_or(now, |at| at.min(now)));
-    }
-
-    fn handle_request(&mut self, now: Instant, request: &Pdu) {
-        let completion = match request.message {
-            Message::Register => self.register(request),
-            Message::SetParameters => self.set_parameters(request),
-            _ => Completion::Unsupported,
-        };
-        self.session.answer(now, request, completion, request.ecid, Vec::new());
-    }
-
-    /// Ports join or leave a channel; all of them, or none.
-    fn register(&mut self, request: &Pdu) -> Completion {
-        let Some(ecid) = request.ecid else { return Completion::Malformed };
-        let own = ecid.pcid().is_some_and(|pcid| self.by_pcid.contains_key(&pcid));
-        let items: Option<Vec<(bool, Pcid)>> =
-            request.ports().map(|item| Some((item.flag, Pcid::new(item.id)?))).collect();
-        let Some(items) = items.filter(|items| !items.is_empty()) else { return Completion::Malformed };
-        let cascade = |pcid: &Pcid| {
-            let port = self.by_pcid.get(pcid).and_then(|local| self.ports.get(local));
-            port.and_then(|port| port.info).is_some_and(|info| info.cascade)
-        };
-        let fits = |(leaves, pcid): &(bool, Pcid)| {
-            *leaves || self.by_pcid.contains_key(pcid) && (ecid.is_group() || cascade(pcid))
-        };
-        if own || !items.iter().all(fits) {
-            return Completion::UnknownPort;
-        }
-        if !self.channels.contains_key(&ecid) && self.channels.len() >= CHANNELS {
-            return Completion::NoResources;
-        }
-        let channel = self.channels.entry(ecid).or_default();
-        if std::mem::take(&mut channel.stale) {
-            channel.members.clear();
-        }
-        for (leaves, pcid) in items {
-            if leaves {
-                channel.members.remove(&pcid);
-            } else {
-                channel.members.insert(pcid);
-            }
-        }
-        self.tell_channel(ecid);
-        Completion::Success
-    }
-
-    fn set_parameters(&mut self, request: &Pdu) -> Completion {
-        let mut wanted: Vec<PortParameters> = Vec::new();
-        for tlv in &request.body {
-            match tlv {
-                Tlv::Parameters(parameters) => wanted.push(parameters.clone()),
-                Tlv::Vids(items) => {
-                    let Some(last) = wanted.last_mut() else { return Completion::Malformed };
-                    let untagged =
-                        items.iter().filter(|item| item.untagged).filter_map(|item| Vid::new(item.vid));
-                    last.untagged.extend(untagged);
-                }
-                _ => {}
-            }
-        }
-        let mut completion = if wanted.is_empty() { Completion::Malformed } else { Completion::Success };
-        for parameters in wanted {
-            let local = self.by_pcid.get(&parameters.pcid).copied();
-            let Some((local, port)) = local.and_then(|local| Some((local, self.ports.get_mut(&local)?)))
-            else {
-                completion = Completion::UnknownPort;
-                continue;
-            };
-            if port.info.is_some() && port.parameters.as_ref() != Some(&parameters) {
-                port.parameters = Some(parameters.clone());
-                self.out.push_back(Output::Port(local, Some(parameters)));
-            }
-        }
-        completion
-    }
 }
 
 /// Why a session of a port extender stands still, in words.
@@ -555,7 +374,3 @@ pub const fn words(state: SessionState) -> &'static str {
 
 /// Changes of links within this time are told together.
 const COALESCE: Duration = Duration::from_millis(50);
-/// Ports in one Status.
-const STATUSES: usize = 100;
-/// Channels at most: every identifier a base port extender knows.
-const CHANNELS: usize = 16384;

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ether::{ECid, Instant, Pcid, Vid};
+use ether::{ECid, Instant, Pcid, Vid, time::Duration};
 
-use crate::controlling::{At, GATHER};
+use super::{At, Controlling, Output};
 
 /// The floods of one tree.
 #[derive(Debug, Default)]
@@ -86,3 +86,54 @@ impl Floods {
         told.filter_map(|(vlan, flood)| Some((*vlan, flood.ecid?, &flood.members)))
     }
 }
+
+impl Controlling {
+    /// Has all nodes know the channel of a VLAN's flood as it is now.
+    pub(super) fn arrange(&mut self, now: Instant, vlan: Vid) {
+        let Some(flood) = self.floods.get(vlan) else { return };
+        let mut wanted: BTreeMap<At, BTreeSet<Pcid>> = BTreeMap::new();
+        let few = flood.members.len() <= FEW;
+        let mut ways: BTreeSet<At> = BTreeSet::new();
+        for pcid in flood.members.iter().filter(|_| !few) {
+            let Some(port) = self.ports.get(pcid) else { continue };
+            wanted.entry(port.at).or_default().insert(*pcid);
+            ways.insert(port.at);
+        }
+        for at in ways {
+            for (above, member) in self.path(at) {
+                wanted.entry(above).or_default().insert(member);
+            }
+        }
+        let ids = &mut self.ids;
+        let Some(flood) = self.floods.get_mut(vlan) else { return };
+        let ecid = if few { flood.ecid } else { flood.ecid.or_else(|| ids.take_group(now)) };
+        flood.ecid = ecid.filter(|_| !few);
+        flood.wanted.clone_from(&wanted);
+        let Some(ecid) = ecid else { return };
+        for (at, node) in &mut self.nodes {
+            node.want(ecid, wanted.get(at).cloned().unwrap_or_default());
+        }
+        if few {
+            ids.release_group(now, ecid);
+            self.floods.drop_empty(vlan);
+        } else {
+            self.announce(ecid);
+        }
+    }
+
+    /// Tells that a flood has its channel once every node has confirmed it.
+    pub(super) fn announce(&mut self, ecid: ECid) {
+        let nodes = &self.nodes;
+        let confirmed = |flood: &Flood| {
+            flood.wanted.iter().all(|(at, members)| nodes.get(at).is_some_and(|node| node.is(ecid, members)))
+        };
+        if let Some((vlan, members)) = self.floods.confirm(ecid, confirmed) {
+            self.out.push_back(Output::Flood(vlan, Some((ecid, members))));
+        }
+    }
+}
+
+/// Members up to which the bridge sends a copy to each.
+const FEW: usize = 2;
+/// How long members of a flood gather before port extenders are told.
+const GATHER: Duration = Duration::from_millis(20);

@@ -1,0 +1,87 @@
+//! What a controlling bridge asks port extenders: what differs between wanted and confirmed.
+
+use std::collections::BTreeSet;
+
+use ether::{Instant, Pcid};
+
+use super::{At, Controlling, Output, node::Work};
+use crate::csp::{Message, PortItem, PortParameters, SessionState, Tlv};
+
+impl Controlling {
+    /// Asks the next thing of any node; false if there is nothing, or no room.
+    pub(super) fn ask(&mut self, now: Instant) -> bool {
+        let ats: Vec<At> = self.nodes.keys().copied().collect();
+        ats.into_iter().any(|at| self.ask_at(now, at))
+    }
+
+    pub(super) fn ask_at(&mut self, now: Instant, at: At) -> bool {
+        let Some(node) = self.nodes.get(&at) else { return false };
+        if node.session.state() != SessionState::Open || node.session.room() == 0 {
+            return false;
+        }
+        let waiting = node.parameters.iter().copied().take(PORTS * 8);
+        let ready: BTreeSet<Pcid> = waiting.filter(|pcid| self.known(*pcid)).take(PORTS).collect();
+        let body: Vec<Tlv> = ready
+            .iter()
+            .filter_map(|pcid| self.ports.get(pcid))
+            .flat_map(|port| parameters(&port.parameters))
+            .collect();
+        let Some(node) = self.nodes.get_mut(&at) else { return false };
+        // Groups come last: while ports still arrive, they would be told again and again.
+        let first = node.next_channel(false);
+        let first = if first.is_none() && ready.is_empty() { node.next_channel(true) } else { first };
+        let (message, ecid, body, work) = match first {
+            Some((ecid, change)) => {
+                let items = change.items().map(|(leaves, pcid)| PortItem { flag: leaves, id: pcid.get() });
+                (
+                    Message::Register,
+                    Some(ecid),
+                    vec![Tlv::Ports(items.collect())],
+                    Work::Channel(ecid, change),
+                )
+            }
+            None if ready.is_empty() => return false,
+            None => {
+                node.parameters.retain(|pcid| !ready.contains(pcid));
+                (Message::SetParameters, None, body, Work::Parameters(ready.into_iter().collect()))
+            }
+        };
+        if let Some(transaction) = node.session.request(now, message, ecid, body) {
+            node.under_way.insert(transaction, work);
+        }
+        true
+    }
+
+    pub(super) fn handle_answer(&mut self, at: At, transaction: u32, granted: bool) {
+        let Some(node) = self.nodes.get_mut(&at) else { return };
+        match node.under_way.remove(&transaction) {
+            Some(Work::Channel(ecid, change)) => {
+                node.confirm(ecid, &change, granted);
+                if ecid.is_group() {
+                    self.announce(ecid);
+                }
+            }
+            Some(Work::Parameters(pcids)) if granted => {
+                for pcid in pcids {
+                    let Some(port) = self.ports.get_mut(&pcid).filter(|port| port.at == at) else { continue };
+                    if !std::mem::replace(&mut port.ready, true) && port.up {
+                        self.out.push_back(Output::Link(pcid, true));
+                    }
+                }
+            }
+            Some(Work::Parameters(_)) | None => {}
+        }
+    }
+}
+
+/// The TLVs that say how a port is to work.
+fn parameters(parameters: &PortParameters) -> Vec<Tlv> {
+    let items = parameters.untagged.iter().map(|vid| crate::csp::VidItem { untagged: true, vid: vid.get() });
+    let vids: Vec<_> = items.collect();
+    let mut tlvs = vec![Tlv::Parameters(parameters.clone())];
+    tlvs.extend((!vids.is_empty()).then_some(Tlv::Vids(vids)));
+    tlvs
+}
+
+/// Ports in one Set Parameters: fewer than 1500 octets.
+const PORTS: usize = 50;
