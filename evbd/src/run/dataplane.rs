@@ -1,27 +1,25 @@
 //! The relay and the thread that moves frames through it, edited by the core's effects.
 
+mod common;
+mod look;
+
 use std::{
     collections::{HashMap, HashSet},
-    path::Path,
     sync::Arc,
 };
 
-use anyhow::Context;
-use carrier::{
-    CaptureStats, Captures, ChannelFilter, ChannelTags, FastPath, FlowRow, PortStats, Worker, WorkerHandle,
-    WorkerOptions,
-};
+use carrier::{Captures, ChannelFilter, ChannelTags, FastPath, Worker, WorkerHandle, WorkerOptions};
 use ether::Vid;
-use hairpin::{
-    ControlError, EdgeMode, FdbEntry, Limits, PortConfig, PortCounters, PortId, Relay, RelayKind, Role,
-    VsiEntry, VsiKey, policy::CaptureId,
-};
-use serde::Serialize;
-use tokio::sync::mpsc;
+use hairpin::{ControlError, EdgeMode, PortConfig, PortId, RelayKind, Role, VsiEntry, VsiKey};
 
+use self::common::{ring_slots, xdp_memory};
+pub(super) use self::{
+    common::{Common, Fault},
+    look::CaptureRow,
+};
 use super::{
     carriers::{self, Carried, Carriers, Wanted},
-    classes::{ClassRow, Classes},
+    classes::Classes,
     hearing,
 };
 use crate::{
@@ -83,33 +81,6 @@ impl Serving {
     fn is(&self, ifindex: u32, line: &Line<'_>) -> bool {
         (self.ifindex, self.svid, self.uap) == (ifindex, line.svid, line.channels.is_some())
     }
-}
-
-/// What all relays of the daemon have in common.
-pub(super) struct Common {
-    limits: Limits,
-    captures: Captures,
-    events: std::sync::mpsc::SyncSender<carrier::Event>,
-}
-
-impl Common {
-    /// And the faults that workers report.
-    pub(super) fn start(config: &Config) -> anyhow::Result<(Self, mpsc::Receiver<Fault>)> {
-        let limits = plane::limits(config, rand::random());
-        let captures =
-            Captures::start(config.carrier.captures.clone()).context("cannot write a [[capture]]")?;
-        let (events_in, events) = std::sync::mpsc::sync_channel(WORKER_EVENTS);
-        Ok((Self { limits, captures, events: events_in }, forward(events)?))
-    }
-}
-
-/// A file that mirrored frames are written to.
-#[derive(Debug, Serialize)]
-pub(crate) struct CaptureRow<'a> {
-    capture: CaptureId,
-    file: Option<&'a Path>,
-    #[serde(flatten)]
-    stats: CaptureStats,
 }
 
 /// What following a link has brought about.
@@ -354,11 +325,6 @@ impl Dataplane {
         }
     }
 
-    /// What the kernel forwards, or may.
-    pub(crate) fn flows(&self) -> Vec<FlowRow> {
-        self.fast.as_ref().map(|fast| fast.flows()).unwrap_or_default()
-    }
-
     /// Forgets addresses that have aged.
     pub(super) fn sweep(&self) {
         self.plane.relay().sweep(carrier::clock::now());
@@ -395,11 +361,6 @@ impl Dataplane {
         }
     }
 
-    /// What the port may send, in bits per second, and its traffic classes.
-    pub(crate) fn classes(&self, port: PortId) -> (Option<u64>, Vec<ClassRow>) {
-        (self.classes.rate(port), self.classes.rows(port))
-    }
-
     /// Carries out what an effect says of E-channels, as [`Plane::extend`].
     pub(super) fn extend(&mut self, effect: Effect) -> Result<Option<Effect>, ControlError> {
         self.plane.extend(effect)
@@ -420,50 +381,6 @@ impl Dataplane {
 
     pub(super) fn close_vsi(&mut self, key: VsiKey) {
         self.plane.close_vsi(key);
-    }
-
-    /// Files for mirrored frames, and what became of those.
-    pub(crate) fn captures(&self) -> impl Iterator<Item = CaptureRow<'_>> {
-        let file = |id| self.carrier.captures.get(&id).map(|options| options.file.as_path());
-        self.captures.stats().into_iter().map(move |(capture, stats)| CaptureRow {
-            capture,
-            file: file(capture),
-            stats,
-        })
-    }
-
-    /// What serves a port.
-    pub(crate) fn carried(&self, port: PortId) -> Option<Carried> {
-        let kernel = self.kernel.get(&port).map(|because| Carried::by_kernel(because));
-        kernel.or_else(|| self.serving.get(&port).map(|serving| serving.carried.clone()))
-    }
-
-    /// Why a port is not served.
-    pub(crate) fn fault(&self, port: PortId) -> Option<String> {
-        self.faults.get(&port).cloned()
-    }
-
-    /// The relay, to look at.
-    pub(crate) fn relay(&self) -> &Relay {
-        self.plane.relay()
-    }
-
-    /// What an open gate lets pass.
-    pub(crate) fn gate(&self, key: VsiKey) -> Option<VsiEntry> {
-        self.plane.control().vsis().find(|(of, _)| *of == key).map(|(_, entry)| entry.clone())
-    }
-
-    pub(crate) fn counters(&self, port: PortId) -> Option<PortCounters> {
-        self.plane.relay().stats().port(port)
-    }
-
-    /// What the carrier counts, port by port.
-    pub(crate) fn carrier_stats(&self) -> HashMap<PortId, PortStats> {
-        self.worker.stats().unwrap_or_default().into_iter().collect()
-    }
-
-    pub(crate) fn fdb(&self) -> Vec<FdbEntry> {
-        self.plane.relay().fdb_entries(carrier::clock::now())
     }
 
     /// The S-channels behind `uap` that have ports of their own are these.
@@ -515,57 +432,3 @@ impl Dataplane {
         }
     }
 }
-
-/// Takes the worker's events over to the daemon's task. Dropping a failed port's socket here keeps the milliseconds its
-/// closing takes away from both.
-fn forward(events: std::sync::mpsc::Receiver<carrier::Event>) -> anyhow::Result<mpsc::Receiver<Fault>> {
-    let (faults_in, faults) = mpsc::channel(WORKER_EVENTS);
-    let pass = move || {
-        for event in events {
-            let fault = match event {
-                carrier::Event::PortFailed { port, socket, error } => {
-                    drop(socket);
-                    Fault::Port(port, error.to_string())
-                }
-                carrier::Event::Died { cause } => Fault::Worker(cause),
-            };
-            if faults_in.blocking_send(fault).is_err() {
-                return;
-            }
-        }
-    };
-    std::thread::Builder::new().name("carrier-events".into()).spawn(pass)?;
-    Ok(faults)
-}
-
-/// Something the data path cannot go on with.
-pub(super) enum Fault {
-    /// A port's interface went away or broke.
-    Port(PortId, String),
-    /// No port is served any more.
-    Worker(String),
-}
-
-/// Worker events that may wait for the daemon.
-const WORKER_EVENTS: usize = 256;
-
-/// Slots of each of `rings` receive rings: an equal share of what all together may take, or none where that would be too
-/// few to bridge a pause of the worker.
-fn ring_slots(mib: u32, rings: u32) -> u32 {
-    let share = mib.saturating_mul(SLOTS_OF_MIB) / rings.max(1);
-    match share.min(LARGEST_RING) {
-        ..SMALLEST_RING => 0,
-        slots => 1 << slots.ilog2(),
-    }
-}
-
-/// Octets that each of `threads` threads has for xdp ports, of so many MiB.
-fn xdp_memory(mib: u32, threads: usize) -> u32 {
-    let share = mib / u32::try_from(threads).unwrap_or(u32::MAX).max(1);
-    // An offset into it has 32 bits.
-    share.min(2048) << 20
-}
-
-const SLOTS_OF_MIB: u32 = (1 << 20) / carrier::Options::SLOT;
-const LARGEST_RING: u32 = 4096;
-const SMALLEST_RING: u32 = 1024;

@@ -1,8 +1,9 @@
-use ether::{ChannelTag, ChannelTagError, DownTag, ECid, Framing, MacAddr, Pcid, UpTag};
+use ether::{ChannelTag, ChannelTagError, DownTag, ECid, Framing, MacAddr, Pcid, Pcp, Tag, UpTag};
 use libc::tpacket_auxdata;
 use proptest::prelude::*;
 
-use super::*;
+use super::{receive::read, *};
+use crate::frame::{ADDRESSES, ChannelTags};
 
 const VNET: VnetHdr =
     VnetHdr { flags: 1, gso_type: 1, hdr_len: 54, gso_size: 1448, csum_start: 34, csum_offset: 16 };
