@@ -20,6 +20,7 @@ use crate::{
     effect::Effect,
     event::Event,
     input::Link,
+    names,
     port::{Port, PortKind, Side},
     state::{Record, RecordKey},
     view::row,
@@ -58,19 +59,6 @@ pub(crate) struct Uap {
     pub(crate) engine: Cdcp,
     /// Our CDCP TLV as it stands.
     tlv: Option<Bytes>,
-}
-
-/// The name of the port at which channel `scid` of the port called `uap` ends. No interface has one like it.
-pub(crate) fn name(uap: &str, scid: Scid) -> String {
-    format!("{uap}/{scid}")
-}
-
-/// The interface and the channel a port's name is made of; the default channel is not named.
-pub(crate) fn parts(name: &str) -> (&str, Option<Scid>) {
-    match name.split_once('/') {
-        Some((interface, scid)) => (interface, scid.parse().ok().and_then(Scid::new)),
-        None => (name, None),
-    }
 }
 
 /// What the configuration says of channels on the port called `name`.
@@ -174,7 +162,7 @@ pub(crate) fn step(core: &mut Core, now: Instant, index: usize) -> bool {
 /// A channel is there, or has another SVID.
 fn up(core: &mut Core, now: Instant, index: usize, scid: Scid, svid: Svid) {
     let Some(uap) = core.ports.get(index) else { return };
-    let (name, interface, uap) = (name(&uap.interface, scid), uap.interface.clone(), uap.id);
+    let (name, interface, uap) = (names::channel(&uap.interface, scid), uap.interface.clone(), uap.id);
     let bridge = core.config.bridge().is_some();
     let found = core.ports.iter().find(|port| port.interface == name).map(|port| port.id);
     let id = match found {
@@ -203,7 +191,7 @@ fn up(core: &mut Core, now: Instant, index: usize, scid: Scid, svid: Svid) {
 /// A channel is gone.
 fn down(core: &mut Core, now: Instant, index: usize, scid: Scid) {
     let Some(uap) = core.ports.get(index) else { return };
-    let (name, interface, uap) = (name(&uap.interface, scid), uap.interface.clone(), uap.id);
+    let (name, interface, uap) = (names::channel(&uap.interface, scid), uap.interface.clone(), uap.id);
     let Some(id) = core.ports.iter().find(|port| port.interface == name).map(|port| port.id) else { return };
     if core.config.bridge().is_some() {
         retire(core, now, id.index());
@@ -306,7 +294,7 @@ pub(crate) fn resume(core: &mut Core, now: Instant, channels: Vec<(String, Svid)
         let Some(port) = core.ports.get_mut(index) else { continue };
         let Some(uap) = &mut port.uap else { continue };
         let here = channels.iter().filter_map(|(name, svid)| {
-            let (interface, scid) = parts(name);
+            let (interface, scid) = names::channel_of(name);
             Some((scid.filter(|_| interface == port.interface)?, *svid))
         });
         uap.engine.resume(now, here.collect::<Vec<_>>());
@@ -384,8 +372,9 @@ pub(crate) fn rows(core: &Core, port: &Port) -> Vec<Value> {
             remote: remote.clone(),
         })
     };
-    let others =
-        scids.into_iter().map(|scid| line(name(&port.interface, scid), scid, channels.get(&scid).copied()));
+    let others = scids
+        .into_iter()
+        .map(|scid| line(names::channel(&port.interface, scid), scid, channels.get(&scid).copied()));
     std::iter::once(line(port.interface.clone(), Scid::DEFAULT, Some(Svid::DEFAULT))).chain(others).collect()
 }
 

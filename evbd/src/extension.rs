@@ -15,6 +15,7 @@ use crate::{
     effect::Effect,
     event::Event,
     input::Link,
+    names,
     port::{Port, PortKind},
 };
 
@@ -24,20 +25,6 @@ pub(crate) struct ExtendedEnd {
     /// The port whose link it is on.
     pub(crate) cascade: PortId,
     pub(crate) pcid: Pcid,
-}
-
-/// The name of the extended port at the end of channel `pcid` of the cascade port called `cascade`. No interface has one
-/// like it.
-pub(crate) fn name(cascade: &str, pcid: Pcid) -> String {
-    format!("{cascade}:{pcid}")
-}
-
-/// The interface and the E-channel a port's name is made of, if it is an extended port's.
-pub(crate) fn parts(name: &str) -> (&str, Option<Pcid>) {
-    match name.split_once(':') {
-        Some((interface, pcid)) => (interface, pcid.parse().ok().filter(|_| !pcid.starts_with('0'))),
-        None => (name, None),
-    }
 }
 
 /// The extended ports a bridge's configuration names, with what each faces.
@@ -50,7 +37,7 @@ pub(crate) fn ports(config: &Config) -> impl Iterator<Item = (String, PortKind)>
                 BridgePortKind::Station => PortKind::Station,
                 BridgePortKind::Lan { .. } => PortKind::Lan,
             };
-            (name(interface, port.pcid), kind)
+            (names::extended(interface, port.pcid), kind)
         })
     })
 }
@@ -58,7 +45,7 @@ pub(crate) fn ports(config: &Config) -> impl Iterator<Item = (String, PortKind)>
 /// What the configuration says of `port`'s VLANs, whose name is an extended port's; of one that a protocol made, what is
 /// said of its cascade port.
 pub(crate) fn faces<'a>(config: &'a Config, name: &str) -> Option<&'a BridgePortKind> {
-    let (interface, pcid) = parts(name);
+    let (interface, pcid) = names::extended_of(name);
     let port = config.bridge()?.ports.iter().find(|port| port.interface == interface)?;
     let own = port.cascade.as_ref()?.extended.iter().find(|port| Some(port.pcid) == pcid);
     Some(own.map_or(&port.kind, |port| &port.kind))
@@ -66,7 +53,7 @@ pub(crate) fn faces<'a>(config: &'a Config, name: &str) -> Option<&'a BridgePort
 
 /// Where the port called `name` is, if that is an extended port's.
 pub(crate) fn end(ports: &[Port], name: &str) -> Option<ExtendedEnd> {
-    let (interface, pcid) = parts(name);
+    let (interface, pcid) = names::extended_of(name);
     let cascade = ports.iter().find(|port| port.interface == interface && port.kind == PortKind::Cascade)?;
     Some(ExtendedEnd { cascade: cascade.id, pcid: pcid? })
 }
@@ -80,7 +67,8 @@ pub(crate) fn provision(core: &mut Core, before: Option<&Config>) {
     for port in core.config.bridge().into_iter().flat_map(|bridge| &bridge.ports) {
         let (Some(config), Some(cascade)) = (&port.cascade, id(&port.interface)) else { continue };
         for flood in &config.floods {
-            let members = flood.members.iter().filter_map(|pcid| id(&name(&port.interface, *pcid)));
+            let members =
+                flood.members.iter().filter_map(|pcid| id(&names::extended(&port.interface, *pcid)));
             let channel = Some((flood.ecid, members.collect()));
             effects.push(Effect::Flood { cascade, vlan: flood.vlan, channel });
         }

@@ -25,6 +25,7 @@ mod input;
 mod kernel;
 mod leave;
 pub mod libvirt;
+mod names;
 mod order;
 mod plane;
 mod port;

@@ -9,12 +9,11 @@ use hairpin::{
 };
 
 use crate::{
-    channels,
     config::{BridgePortKind, Config, ExtenderPortKind, RoleConfig},
     core::{Core, max_ports},
     edge::EdgeRelay,
     effect::Effect,
-    extension,
+    extension, names,
     port::PortKind,
 };
 
@@ -127,7 +126,7 @@ impl Plane {
     }
 
     pub(crate) fn set_port(&mut self, mut port: PortConfig) -> Result<(), ControlError> {
-        if let (interface, Some(pcid)) = extension::parts(&port.name)
+        if let (interface, Some(pcid)) = names::extended_of(&port.name)
             && let Some(cascade) = self.control.ports().find(|other| other.name == interface)
         {
             port.extension = Some(Extension::Behind { cascade: cascade.id, pcid });
@@ -234,7 +233,7 @@ pub(crate) fn wanted<'a>(
 
 /// A port as the relay has it, its interface down.
 fn port_config(config: &Config, id: PortId, name: &str, kind: PortKind) -> Option<PortConfig> {
-    let (interface, _) = channels::parts(extension::parts(name).0);
+    let (interface, _) = names::channel_of(names::extended_of(name).0);
     let port = match &config.role {
         RoleConfig::Station(_) if kind == PortKind::Uplink => PortConfig::new(id, Role::Uplink),
         RoleConfig::Station(_) => PortConfig::new(id, Role::Downlink),

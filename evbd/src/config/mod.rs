@@ -29,7 +29,7 @@ use ether::Vid;
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceSpan};
 use serde::{Deserialize, Serialize};
 
-use crate::{channels, extension::parts, vsidb::Profile};
+use crate::{names, vsidb::Profile};
 
 pub(crate) use self::check::interface_name;
 pub use self::{
@@ -329,8 +329,8 @@ impl Config {
     /// The LLDP agents of the port called `name`. On an S-channel other than the default one only EVB's speaks: the S-VLAN
     /// component keeps what goes to the others.
     pub(crate) fn agents(&self, name: &str) -> Vec<AgentSettings> {
-        let (name, pcid) = parts(name);
-        let (interface, scid) = channels::parts(name);
+        let (name, pcid) = names::extended_of(name);
+        let (interface, scid) = names::channel_of(name);
         let all = self.lldp.get(interface).map_or(&[][..], Vec::as_slice);
         // What the file says of a cascade port's agents is of its extended ports; to the port extender itself speaks but
         // the nearest bridge.

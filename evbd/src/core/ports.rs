@@ -5,12 +5,13 @@ use rand::{RngExt, rngs::StdRng};
 use vdp::{bridge::BridgeConfig, station::StationConfig};
 
 use crate::{
-    channels::{self, ChannelEnd},
+    channels::ChannelEnd,
     config::{BridgePortKind, Config, Datapath, Dialect, ExtenderPortKind, RoleConfig},
     edge::EdgeRelay,
     extension,
     herald::Herald,
     input::PortId,
+    names,
     port::{Edge, Port, PortKind, Side},
 };
 
@@ -33,7 +34,7 @@ pub(crate) fn port_list(config: &Config) -> Vec<(String, PortKind)> {
     match &config.role {
         RoleConfig::Station(station) => {
             let vms = station.vsis.iter().map(|vsi| (vsi.interface.clone(), PortKind::Vm));
-            let channels = station.channels.iter().map(|c| channels::name(&station.uplink, c.scid));
+            let channels = station.channels.iter().map(|c| names::channel(&station.uplink, c.scid));
             let uplinks = std::iter::once(station.uplink.clone()).chain(channels);
             uplinks.map(|name| (name, PortKind::Uplink)).chain(vms).collect()
         }
@@ -70,7 +71,7 @@ pub(super) fn new_port(
     name: String,
     kind: PortKind,
 ) -> Port {
-    let (interface, scid) = channels::parts(&name);
+    let (interface, scid) = names::channel_of(&name);
     let uap = ports.iter().find(|port| port.interface == interface).map(|port| port.id);
     let channel = uap.zip(scid).map(|(uap, scid)| ChannelEnd { uap, scid, svid: None });
     let edge = edge(config, kind, scid, random, now);

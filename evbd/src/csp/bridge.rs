@@ -13,7 +13,7 @@ use crate::{
     core::Core,
     effect::Effect,
     event::Event,
-    extension,
+    extension, names,
     port::{Port, PortKind, Side},
     wiring,
 };
@@ -128,7 +128,7 @@ fn create(
         BridgePortKind::Station => (PortKind::Station, None),
         BridgePortKind::Lan { untagged, .. } => (PortKind::Lan, *untagged),
     };
-    let name = extension::name(&interface, pcid);
+    let name = names::extended(&interface, pcid);
     let Some(id) = core.add_port(now, name.clone(), kind) else {
         tracing::error!(port = name, "no port of the relay is free");
         return None;

@@ -12,7 +12,7 @@ use crate::{
     core::{self, Core},
     csp,
     effect::Effect,
-    extension,
+    extension, names,
     port::{Port, PortKind, Side},
     wiring,
 };
@@ -137,7 +137,7 @@ fn ports(core: &mut Core, now: Instant) {
         core.ports.iter().filter(|port| csp::made(core, port)).map(|port| port.id).collect();
     for index in order {
         let stays = |port: &Port| {
-            let (interface, scid) = channels::parts(&port.interface);
+            let (interface, scid) = names::channel_of(&port.interface);
             // Those of a bridge are the station's to end.
             let name =
                 if scid.is_some() && port.kind == PortKind::Station { interface } else { &port.interface };

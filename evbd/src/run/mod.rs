@@ -47,7 +47,6 @@ pub(crate) use hearing::{Leak, Method, choose};
 use kernel::KernelPlane;
 pub(crate) use libvirt::Libvirt;
 pub(crate) use planes::Planes;
-use ports::is_interface;
 use profiles::{News, Profiles, Read};
 
 use crate::{
@@ -60,6 +59,7 @@ use crate::{
     guests::Guests,
     input::Input,
     kernel::links::{LinkWatch, Seen},
+    names::is_interface,
     probe::Proof,
     record::{FORMAT, Header, RecordedCore, Recorder},
     state::journal::{Found, Journal},

@@ -7,11 +7,11 @@ use hairpin::PortId;
 
 use super::{Daemon, dataplane::Line, limits};
 use crate::{
-    channels::{self, End},
+    channels::End,
     event::Event,
-    extension,
     input::{Input, Link},
     kernel::links::Seen,
+    names::is_interface,
     port::PortKind,
 };
 
@@ -163,9 +163,4 @@ impl Daemon {
     pub(super) fn ports(&self) -> BTreeMap<PortId, String> {
         self.core.ports().map(|(port, interface, _)| (port, interface.to_owned())).collect()
     }
-}
-
-/// Whether a port of this name is an interface, and not an S-channel of one or an extended port behind it.
-pub(super) fn is_interface(name: &str) -> bool {
-    channels::parts(name).1.is_none() && extension::parts(name).1.is_none()
 }

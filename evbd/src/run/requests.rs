@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{Daemon, Libvirt, ports::is_interface};
+use super::{Daemon, Libvirt};
 use crate::{
     api::{Request, Table},
     config,
     event::Event,
     input::Input,
+    names::is_interface,
     order::VsiOrder,
     reload, view,
 };
