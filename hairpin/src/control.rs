@@ -17,10 +17,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     extend::{Channels, Extension, Floods, Members},
+    lag::LagId,
     policy::{Policy, PolicyError},
     port::{PortConfig, PortId, Role},
     row::Row,
-    snapshot::{EdgeMode, PortPlan, RelayKind, Snapshot, VsiPlan},
+    snapshot::{EdgeMode, LagPlan, PortPlan, RelayKind, Snapshot, VsiPlan},
     switch::Limits,
     vsi::VsiState,
 };
@@ -99,6 +100,9 @@ pub enum ControlError {
         /// Whose it is.
         other: PortId,
     },
+    /// A LAG member that is no extended port of a bridge, or guards sources, takes addresses over or has VSIs.
+    #[error("port {0}: only extended ports without guard, takeover and VSIs can be of a LAG")]
+    Lag(PortId),
     /// The VSI's port does not exist.
     #[error("there is no port {0}")]
     NoPort(PortId),
@@ -144,6 +148,8 @@ pub struct Control {
     /// Where the E-channels of a port extender lead.
     members: Members,
     upstream: Option<PortId>,
+    /// The port that stands for each LAG: one of its members, and the same as long as it is one.
+    anchors: BTreeMap<LagId, PortId>,
     /// What those make, until something changes.
     channels: Option<Arc<Channels>>,
 }
@@ -181,6 +187,7 @@ impl Control {
             floods: Floods::new(),
             members: Members::new(),
             upstream: None,
+            anchors: BTreeMap::new(),
             channels: None,
         }
     }
@@ -240,6 +247,11 @@ impl Control {
             _ => {}
         }
         self.check_extension(&config)?;
+        let behind = matches!(config.extension, Some(Extension::Behind { .. }));
+        let vsis = || self.vsis.values().any(|vsi| vsi.entry.port == id);
+        if config.lag.is_some() && (!behind || config.guard || config.takes_over || vsis()) {
+            return Err(ControlError::Lag(id));
+        }
         if config.extension.is_some()
             || old.is_some_and(|old| old.config.extension.is_some())
             || config.role == Role::Cascade
@@ -251,7 +263,9 @@ impl Control {
         self.clock += u64::from(comes_up);
         let open_epoch = if comes_up { self.clock } else { open_epoch };
         self.edits += 1;
+        let lags = [old.and_then(|old| old.config.lag), config.lag];
         self.ports.insert(id, Port { config, epoch, open_epoch, edited: self.edits });
+        lags.into_iter().flatten().for_each(|lag| self.anchor(lag));
         Ok(())
     }
 
@@ -261,7 +275,23 @@ impl Control {
         self.vsis.retain(|_, vsi| vsi.entry.port != id);
         self.clock += 1;
         self.channels = None;
+        port.config.lag.into_iter().for_each(|lag| self.anchor(lag));
         Some(port.config)
+    }
+
+    /// Has one of its members stand for a LAG; the row of that one depends on all.
+    fn anchor(&mut self, lag: LagId) {
+        let members =
+            || self.ports.values().filter(|port| port.config.lag == Some(lag)).map(|port| port.config.id);
+        let old = self.anchors.get(&lag).copied();
+        let Some(anchor) = old.filter(|old| members().any(|id| id == *old)).or_else(|| members().next())
+        else {
+            self.anchors.remove(&lag);
+            return;
+        };
+        let all: Vec<PortId> = if old == Some(anchor) { vec![anchor] } else { members().collect() };
+        self.anchors.insert(lag, anchor);
+        all.into_iter().for_each(|port| self.edit(port));
     }
 
     /// Has floods of `vid` to all of `channel`'s extended ports leave `cascade` as one copy by that E-channel; `None`: each
@@ -333,6 +363,9 @@ impl Control {
             Some(Role::Downlink | Role::Bridge) => {}
             Some(_) => return Err(ControlError::VsiOnUplink(entry.port)),
         }
+        if self.port(entry.port).is_some_and(|port| port.lag.is_some()) {
+            return Err(ControlError::Lag(entry.port));
+        }
         if entry.filters.is_empty() {
             return Err(ControlError::NoFilter(key));
         }
@@ -394,6 +427,13 @@ impl Control {
             .collect();
         // Which of the epochs of a port it is matters only for as long as an answer to a query takes.
         let low = |epoch: u64| u32::try_from(epoch & u64::from(u32::MAX)).unwrap_or(0);
+        let mut up: BTreeSet<LagId> = BTreeSet::new();
+        up.extend(self.ports().filter(|port| port.up).filter_map(|port| port.lag));
+        let plan = |port: &PortConfig| {
+            let lag = port.lag?;
+            let anchor = *self.anchors.get(&lag)?;
+            Some(LagPlan { anchor, up: anchor == port.id && up.contains(&lag) })
+        };
         let ports: Vec<PortPlan<'_>> = self
             .ports
             .values()
@@ -402,6 +442,7 @@ impl Control {
                 epoch: port.epoch,
                 open_epoch: low(port.open_epoch),
                 edited: port.edited,
+                lag: plan(&port.config),
             })
             .collect();
         let channels = self.channels.take().unwrap_or_else(|| {

@@ -23,6 +23,9 @@
 //! Two workers that learn the same key at the same moment may fill two slots. The next frame from that source finds
 //! both and clears the second.
 
+mod flap;
+mod scramble;
+
 use std::{
     array,
     sync::atomic::Ordering::{AcqRel, Acquire, Relaxed},
@@ -31,6 +34,7 @@ use std::{
 use ether::{Instant, MacAddr, Vid, mac};
 use serde::Serialize;
 
+use self::{flap::Flap, scramble::Scramble};
 use crate::{
     port::PortId,
     switch::Limits,
@@ -191,6 +195,22 @@ impl Fdb {
             if word != 0 && self.rest(word) == rest && self.port(word) == port {
                 slot.seen.store(now_secs, Relaxed);
             }
+        }
+    }
+
+    /// Has what was learnt on `then` be learnt on `now`.
+    pub(crate) fn rename(&self, then: PortId, now: PortId) {
+        if self.held(then) == 0 {
+            return;
+        }
+        for slot in self.slots() {
+            let word = slot.word.load(Acquire);
+            if word == 0 || self.port(word) != then || !self.reserve(now, u32::MAX) {
+                continue;
+            }
+            let renamed = self.word(self.rest(word), now);
+            let done = slot.word.compare_exchange(word, renamed, AcqRel, Relaxed).is_ok();
+            self.release(if done { then } else { now });
         }
     }
 
@@ -423,86 +443,13 @@ impl Slot<'_> {
     }
 }
 
-/// When an address has moved too often. A word has the moves in its upper eight bits and the low 24 bits of the second
-/// in which they began, or the hold did.
-#[derive(Clone, Copy, Debug)]
-struct Flap {
-    /// 0: never.
-    moves: u8,
-    window: u32,
-    hold: u32,
-}
-
-impl Flap {
-    /// Whether the address may move, and the word after that.
-    fn judge(self, word: u32, now: u32) -> (bool, u32) {
-        let (moves, began) = (Self::moves(word), word & Self::TIME);
-        let since = now.wrapping_sub(began) & Self::TIME;
-        let now = now & Self::TIME;
-        let pack = |moves: u8, began: u32| u32::from(moves) << 24 | began;
-        if self.moves == 0 {
-            return (true, 0);
-        }
-        match moves {
-            held if held > self.moves && since < self.hold => (false, word),
-            held if held > self.moves => (true, pack(1, now)),
-            0 => (true, pack(1, now)),
-            _ if since >= self.window => (true, pack(1, now)),
-            last if last == self.moves => (false, pack(last.saturating_add(1), now)),
-            moves => (true, pack(moves + 1, began)),
-        }
-    }
-
-    fn moves(word: u32) -> u8 {
-        let [moves, ..] = word.to_be_bytes();
-        moves
-    }
-
-    const TIME: u32 = 0xff_ffff;
-}
-
 /// Seconds since the origin; wraps after 136 years.
 pub(crate) fn secs(now: Instant) -> u32 {
     u32::try_from((now.as_micros() / 1_000_000) & u64::from(u32::MAX)).unwrap_or(0)
 }
 
-/// A bijection on numbers of [`Key::BITS`] bits that spreads keys over buckets. The seed only makes it harder to
-/// choose keys that meet; this is no cipher.
-#[derive(Clone, Copy, Debug)]
-struct Scramble {
-    seed: u64,
-}
-
-impl Scramble {
-    fn apply(self, key: u64) -> u64 {
-        let a = (key ^ self.seed).wrapping_mul(FACTORS.0) & Key::MASK;
-        let b = (a ^ (a >> HALF) ^ self.seed.rotate_left(HALF)).wrapping_mul(FACTORS.1) & Key::MASK;
-        b ^ (b >> HALF)
-    }
-
-    fn undo(self, scrambled: u64) -> u64 {
-        let b = scrambled ^ (scrambled >> HALF);
-        let a = (b.wrapping_mul(INVERSES.1) ^ self.seed.rotate_left(HALF)) & Key::MASK;
-        ((a ^ (a >> HALF)).wrapping_mul(INVERSES.0) ^ self.seed) & Key::MASK
-    }
-}
-
-/// The inverse of an odd number modulo 2^64: each round doubles the bits that are right, of which 3 are at the start.
-const fn inverse(odd: u64) -> u64 {
-    let mut x = odd;
-    let mut right = 3;
-    while right < u64::BITS {
-        x = x.wrapping_mul(2_u64.wrapping_sub(odd.wrapping_mul(x)));
-        right *= 2;
-    }
-    x
-}
-
 /// How often a worker tries again when others change the slot it wants.
 const ATTEMPTS: u32 = 8;
-const HALF: u32 = Key::BITS / 2;
-const FACTORS: (u64, u64) = (0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93);
-const INVERSES: (u64, u64) = (inverse(FACTORS.0), inverse(FACTORS.1));
 
 #[cfg(test)]
 mod tests;

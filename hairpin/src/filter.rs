@@ -17,7 +17,7 @@ use crate::{
 pub(crate) fn admit(snapshot: &Snapshot, ingress: PortId) -> Result<&Row, DropReason> {
     let row = snapshot.row(ingress).ok_or(DropReason::NoPort)?;
     match row {
-        Row { up: false, .. } => Err(DropReason::PortDown),
+        row if !snapshot.is_up(row) => Err(DropReason::PortDown),
         Row { open: false, .. } => Err(DropReason::GateShut),
         _ => Ok(row),
     }

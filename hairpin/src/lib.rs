@@ -10,6 +10,7 @@
 pub mod control;
 pub mod extend;
 pub mod fdb;
+pub mod lag;
 pub mod lasting;
 pub mod policy;
 pub mod port;
@@ -42,6 +43,7 @@ mod vsi;
 pub use control::{Control, ControlError, VsiEntry, VsiFilter, VsiKey};
 pub use extend::{Extension, Parameters, Via};
 pub use fdb::{Fdb, FdbEntry, Origin};
+pub use lag::LagId;
 pub use lasting::{Flow, Keeper, Passing};
 pub use policy::Policy;
 pub use port::{PortConfig, PortId, Role, Storm};

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt};
 use ether::{Framing, PrioritySet, Vid};
 use serde::{Deserialize, Serialize};
 
-use crate::extend::Extension;
+use crate::{extend::Extension, lag::LagId};
 
 /// A port's row in snapshots and counters; below [`crate::Limits::ports`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -78,6 +78,8 @@ pub struct PortConfig {
     pub extension: Option<Extension>,
     /// How frames say by which E-channel they go; of cascade and upstream ports.
     pub framing: Framing,
+    /// The ports of this LAG are one to stations; extended ports of a bridge only, all with the same VLANs.
+    pub lag: Option<LagId>,
     /// Frames may come and go.
     pub up: bool,
 }
@@ -112,6 +114,7 @@ impl PortConfig {
             lossless: PrioritySet::EMPTY,
             extension: None,
             framing: Framing::Etag,
+            lag: None,
             up: true,
         }
     }

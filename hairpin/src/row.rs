@@ -46,6 +46,8 @@ pub(crate) struct Row {
     pub(crate) all_groups: bool,
     pub(crate) extension: Option<Extension>,
     pub(crate) framing: Framing,
+    /// The anchor of the LAG it is a member of.
+    pub(crate) lag: Option<PortId>,
     pub(crate) epoch: u64,
     pub(crate) open_epoch: u32,
     edited: u64,
@@ -125,7 +127,7 @@ impl Row {
         Self {
             id: config.id,
             role: config.role,
-            up: config.up,
+            up: config.up || plan.lag.is_some_and(|lag| lag.up),
             reflective: config.reflective,
             guard,
             open: !downlink || !filters.is_empty(),
@@ -143,6 +145,7 @@ impl Row {
                 || mine.iter().filter_map(policy).any(|policy| policy.groups == GroupFilter::All),
             extension: config.extension.clone(),
             framing: config.framing,
+            lag: plan.lag.map(|lag| lag.anchor),
             epoch: plan.epoch,
             open_epoch: plan.open_epoch,
             edited: plan.edited,
@@ -156,6 +159,11 @@ impl Row {
     pub(crate) fn is_of(&self, plan: &PortPlan<'_>, filters: &[(u32, &VsiFilter)]) -> bool {
         let vsis = filters.chunk_by(|(a, _), (b, _)| a == b).flat_map(<[_]>::first).map(|(vsi, _)| vsi);
         self.role != Role::Uplink && self.edited == plan.edited && vsis.eq(&self.vsis)
+    }
+
+    /// Whether it is a port of its own, or the one that stands for its LAG.
+    pub(crate) fn is_bridge_port(&self) -> bool {
+        self.lag.is_none_or(|anchor| anchor == self.id)
     }
 
     /// What VSIs have in `vid`.
@@ -178,6 +186,7 @@ impl Row {
         self.epoch == old.epoch
             && (self.up || !old.up)
             && self.role == old.role
+            && self.lag == old.lag
             && self.members.contains_all(&old.members)
             && (self.role != Role::Downlink || self.anyone.contains_all(&old.anyone))
     }

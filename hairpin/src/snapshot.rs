@@ -1,7 +1,7 @@
 //! What workers read: the relay's configuration compiled into tables, never changed once built [Q 8.8].
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     hash::{BuildHasherDefault, Hasher},
     sync::Arc,
 };
@@ -14,6 +14,7 @@ use crate::{
     control::{VsiEntry, VsiFilter, VsiKey},
     extend::Channels,
     fdb::{FdbEntry, Key, Origin},
+    lag::Lags,
     policy::{MirrorTo, Policy},
     port::{PortConfig, PortId, Role, VidSet},
     row::Row,
@@ -81,6 +82,7 @@ pub struct Snapshot {
     vsis: Box<[VsiRow]>,
     /// E-channels.
     pub(crate) channels: Arc<Channels>,
+    pub(crate) lags: Lags,
 }
 
 /// A VSI as the relay needs it.
@@ -122,6 +124,15 @@ pub(crate) struct PortPlan<'a> {
     pub(crate) open_epoch: u32,
     /// When it or a VSI on it was last edited.
     pub(crate) edited: u64,
+    pub(crate) lag: Option<LagPlan>,
+}
+
+/// The LAG a port is a member of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LagPlan {
+    pub(crate) anchor: PortId,
+    /// The port is the anchor, and another member is up.
+    pub(crate) up: bool,
 }
 
 /// A VSI as control hands it in.
@@ -169,13 +180,18 @@ impl Snapshot {
         let uplink = ports.iter().map(|plan| plan.config).find(|port| port.role == Role::Uplink);
         let mut rows: Vec<Option<Arc<Row>>> = vec![None; size];
         let mut members: Vec<Members> = vec![Members::default(); Vid::TABLE];
+        let mut lags: BTreeMap<PortId, Vec<PortId>> = BTreeMap::new();
         for (plan, id) in ports.iter().map(|plan| (plan, plan.config.id)) {
             let filters = filters.get(id.index()).map(Vec::as_slice).unwrap_or_default();
             let row = match before.get(&id).filter(|row| row.is_of(plan, filters)) {
                 Some(row) => Arc::clone(row),
                 None => Arc::new(Row::new(kind, limits, plan, filters, vsis, &all)),
             };
-            for vid in row.members.iter().filter(|_| row.up && kind != RelayKind::Extender) {
+            if let Some(anchor) = row.lag {
+                lags.entry(anchor).or_default().extend(plan.config.up.then_some(id));
+            }
+            let floods = row.up && kind != RelayKind::Extender && row.is_bridge_port();
+            for vid in row.members.iter().filter(|_| floods) {
                 let Some(members) = members.get_mut(vid.index()) else { continue };
                 members.all.push((id, row.role));
                 if row.role != Role::Downlink || row.anyone.contains(vid) {
@@ -195,6 +211,7 @@ impl Snapshot {
             statics,
             vsis: vsis.iter().map(|vsi| VsiRow::new(vsi, ports)).collect(),
             channels,
+            lags: Lags::new(lags),
         }
     }
 
@@ -219,6 +236,24 @@ impl Snapshot {
 
     pub(crate) fn row(&self, port: PortId) -> Option<&Row> {
         self.rows.get(port.index())?.as_deref()
+    }
+
+    /// Whether frames come and go at the port itself, whatever other members of its LAG do.
+    pub(crate) fn is_up(&self, row: &Row) -> bool {
+        row.lag.and_then(|anchor| self.lags.up(anchor)).map_or(row.up, |up| up.contains(&row.id))
+    }
+
+    /// The row of the bridge port that `row` is, or is a member of.
+    pub(crate) fn whole<'a>(&'a self, row: &'a Row) -> &'a Row {
+        row.lag.and_then(|anchor| self.row(anchor)).unwrap_or(row)
+    }
+
+    /// LAGs whose anchor was another port under `old`: the anchor then and now.
+    pub(crate) fn reanchored<'a>(&'a self, old: &'a Self) -> impl Iterator<Item = (PortId, PortId)> + 'a {
+        self.rows().filter_map(|row| {
+            let (now, then) = (row.lag?, old.row(row.id)?.lag?);
+            (row.id == now && then != now).then_some((then, now))
+        })
     }
 
     /// The rows of all ports.
@@ -270,6 +305,7 @@ impl Snapshot {
     pub(crate) fn learns(&self, port: PortId, vid: Vid) -> bool {
         self.row(port).is_some_and(|row| {
             row.up
+                && row.is_bridge_port()
                 && row.members.contains(vid)
                 && match row.role {
                     Role::Bridge => true,

@@ -16,6 +16,7 @@ use crate::{
     fdb::{self, Fdb, FdbEntry, Key},
     filter, flood,
     groups::{self, Groups, Noted},
+    lag,
     lasting::{Keeper, Passing},
     learn, police,
     port::{PortId, Role},
@@ -149,6 +150,9 @@ impl Relay {
     /// [`Relay::sweep`].
     pub fn publish(&self, snapshot: Snapshot) {
         let new = Arc::new(snapshot);
+        for (then, now) in new.reanchored(&self.load()) {
+            self.fdb.rename(then, now);
+        }
         let old = self.snapshot.swap(Arc::clone(&new));
         let narrowed = |port: PortId| !new.keeps(&old, port);
         if (0..self.limits.ports).map(PortId).any(|port| self.fdb.held(port) > 0 && narrowed(port)) {
@@ -367,6 +371,7 @@ impl Context<'_> {
         if role == Role::Cascade {
             return extend::bridge::untagged(frame);
         }
+        let row = self.snapshot.whole(row);
         let up = match tag {
             Some(ChannelTag::Up(up)) => Some(up),
             Some(ChannelTag::Down(_)) | None => None,
@@ -419,8 +424,9 @@ impl Context<'_> {
             verdict.lasts_mut().not(Passing::Copies);
         }
         verdict.set_priority(class.pcp);
+        lag::choose(self, ingress, vid, frame, verdict.copies_mut(), watch);
         egress::tag(self.snapshot, &class, verdict.copies_mut());
-        extend::bridge::leave(self, port, &class, frame.len, verdict, watch)?;
+        extend::bridge::leave(self, ingress, &class, frame.len, verdict, watch)?;
         if verdict.copies().iter().any(|copy| copy.via.is_some()) {
             verdict.lasts_mut().not(Passing::Extension);
         }

@@ -157,6 +157,15 @@ pub enum Step {
         /// How many.
         copies: usize,
     },
+    /// A copy for a LAG leaves by one of its members.
+    Lag {
+        /// The port that stands for the LAG.
+        lag: PortId,
+        /// The member.
+        member: PortId,
+        /// Members that are up.
+        of: usize,
+    },
     /// Copies nobody behind their ports wants were taken away.
     Narrow {
         /// How many.
@@ -295,6 +304,9 @@ impl fmt::Display for Step {
             }
             Self::Channel { ecid, port } => write!(f, "came by E-channel {ecid} of port {port}"),
             Self::Together { ecid, copies } => write!(f, "{copies} copies leave as one by E-channel {ecid}"),
+            Self::Lag { lag, member, of } => {
+                write!(f, "of the LAG of port {lag}, {of} up, by member {member}")
+            }
             Self::Narrow { withheld } => write!(f, "withheld from {withheld} where nobody listens"),
         }
     }

@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod faults;
+mod lags;
 mod tree;
 
 use ether::{EtherType, Instant, MacAddr, Tag, Vid};

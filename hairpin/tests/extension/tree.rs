@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ether::{ChannelTag, DownTag, ECid, Framing, Instant, Pcid, Tag, UpTag};
 use hairpin::{
-    Control, Extension, Frame, Limits, Parameters, PortConfig, PortId, Relay, RelayKind, Role, Verdict,
+    Control, Extension, Frame, LagId, Limits, Parameters, PortConfig, PortId, Relay, RelayKind, Role, Verdict,
 };
 use rand::{RngExt, rngs::StdRng};
 
@@ -54,6 +54,11 @@ const UPSTREAM: PortId = PortId(0);
 impl Tree {
     /// A tree of up to 16 port extenders with stations at random ports, some at the bridge itself.
     pub(crate) fn grow(random: &mut StdRng) -> Self {
+        Self::grow_with(random, 0)
+    }
+
+    /// The same with up to so many LAGs.
+    pub(crate) fn grow_with(random: &mut StdRng, lags: u16) -> Self {
         let mut tree = Self {
             nodes: vec![Node::new(RelayKind::Bridge, None, 0, Framing::Etag)],
             stations: Vec::new(),
@@ -71,8 +76,10 @@ impl Tree {
             let at = random.random_range(0..tree.nodes.len());
             tree.station(at, &mut pcids, random);
         }
+        (0..lags).for_each(|lag| tree.aggregate(LagId(lag), random));
         if random.random_bool(0.8) {
-            tree.flood_together();
+            // Members of LAGs have no part in it; it would be no fault if they had.
+            tree.flood_together(random.random_bool(0.3));
         }
         for node in &mut tree.nodes {
             node.relay.publish(node.control.snapshot());
@@ -131,6 +138,58 @@ impl Tree {
         self.stations.push(Station { config, at: place });
     }
 
+    /// Makes some extended ports that are of no LAG one.
+    fn aggregate(&mut self, lag: LagId, random: &mut StdRng) {
+        let free = |station: &&mut Station| station.at.0 > 0 && station.config.lag.is_none();
+        let mut members = self.stations.iter_mut().filter(free);
+        let Some(first) = members.next() else { return };
+        first.config.lag = Some(lag);
+        let like = first.config.clone();
+        let others = members.filter(|_| random.random_bool(0.2)).take(3);
+        for station in others {
+            let (id, extension) = (station.config.id, station.config.extension.clone());
+            station.config = PortConfig { id, extension, ..like.clone() };
+        }
+        for station in self.stations.iter().filter(|station| station.config.lag == Some(lag)) {
+            self.nodes[0].control.set_port(station.config.clone()).unwrap();
+            let control = &mut self.nodes[station.at.0].control;
+            let end = control.port(station.at.1).unwrap().clone();
+            control.set_port(PortConfig { untagged: like.untagged.clone(), ..end }).unwrap();
+        }
+    }
+
+    /// The LAG of a station's port.
+    pub(crate) fn lag_of(&self, port: PortId) -> Option<LagId> {
+        self.stations.iter().find(|station| station.config.id == port)?.config.lag
+    }
+
+    /// The ports of a LAG.
+    pub(crate) fn members(&self, lag: LagId) -> impl Iterator<Item = PortId> {
+        self.stations.iter().map(|station| &station.config).filter(move |c| c.lag == Some(lag)).map(|c| c.id)
+    }
+
+    /// Takes a station's port up or down.
+    pub(crate) fn set_up(&mut self, port: PortId, up: bool) {
+        let station = self.stations.iter_mut().find(|station| station.config.id == port).unwrap();
+        station.config.up = up;
+        self.nodes[0].control.set_port(station.config.clone()).unwrap();
+        let node = &mut self.nodes[station.at.0];
+        let end = node.control.port(station.at.1).unwrap().clone();
+        node.control.set_port(PortConfig { up, ..end }).unwrap();
+        node.relay.publish(node.control.snapshot());
+        let bridge = &mut self.nodes[0];
+        bridge.relay.publish(bridge.control.snapshot());
+    }
+
+    /// Takes a station's port away.
+    pub(crate) fn remove(&mut self, port: PortId) {
+        let at = self.stations.iter().position(|station| station.config.id == port).unwrap();
+        self.stations.remove(at);
+        let bridge = &mut self.nodes[0];
+        bridge.control.remove_port(port).unwrap();
+        bridge.relay.publish(bridge.control.snapshot());
+    }
+
     /// Has `ecid` lead to that port on all port extenders on the way; returns the cascade port of the bridge.
     fn register(&mut self, ecid: ECid, (at, port): (usize, PortId)) -> PortId {
         let mut way = (at, port);
@@ -144,13 +203,15 @@ impl Tree {
     }
 
     /// Makes a channel of several members for each VLAN behind each cascade port of the bridge.
-    fn flood_together(&mut self) {
+    fn flood_together(&mut self, lags: bool) {
         let mut ecids = 0x10_0001..;
         let cascades: Vec<PortId> = self.nodes[0].below.keys().copied().collect();
         for (cascade, vlan) in cascades.into_iter().flat_map(|c| (1..4).map(move |n| (c, vid(n)))) {
             let is = |station: &&Station| {
                 let behind = matches!(station.config.extension, Some(Extension::Behind { cascade: c, .. }) if c == cascade);
-                behind && (station.config.untagged.contains(&vlan) || station.config.tagged.contains(&vlan))
+                behind
+                    && (lags || station.config.lag.is_none())
+                    && (station.config.untagged.contains(&vlan) || station.config.tagged.contains(&vlan))
             };
             let members: Vec<&Station> = self.stations.iter().filter(is).collect();
             if members.len() < 2 {
