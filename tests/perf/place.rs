@@ -36,19 +36,26 @@ enum What {
     Bridge(&'static str),
     KernelVepa,
     Vepa,
+    LinuxBridges,
+    /// Of these tags, whether sessions make the channels.
+    Extended(&'static str, bool),
 }
 
 const SWITCH: &str = "host – switch – host";
 const VEPA: &str = "VM – VEPA – reflecting bridge – VEPA – VM";
+const EXTEND: &str = "VM – port extender – bridge – port extender – VM";
 
 /// The first of each group is what the others are compared with.
-pub(crate) const CANDIDATES: [Candidate; 6] = [
+pub(crate) const CANDIDATES: [Candidate; 9] = [
     Candidate { group: SWITCH, name: "Linux bridge", what: What::LinuxBridge },
     Candidate { group: SWITCH, name: "macvlan bridge", what: What::Macvlan },
     Candidate { group: SWITCH, name: "evbd bridge", what: What::Bridge("packet") },
     Candidate { group: SWITCH, name: "evbd bridge, AF_XDP", what: What::Bridge("xdp") },
     Candidate { group: VEPA, name: "macvlan VEPA, Linux bridge hairpin", what: What::KernelVepa },
     Candidate { group: VEPA, name: "evbd VEPA, evbd reflective relay", what: What::Vepa },
+    Candidate { group: EXTEND, name: "three Linux bridges", what: What::LinuxBridges },
+    Candidate { group: EXTEND, name: "evbd extend, E-TAG", what: What::Extended("etag", true) },
+    Candidate { group: EXTEND, name: "evbd fex, VN-Tag", what: What::Extended("vntag", false) },
 ];
 
 impl Candidate {
@@ -61,6 +68,8 @@ impl Candidate {
             What::Bridge(carrier) => bridge(&one, &two, vsis, carrier).await,
             What::KernelVepa => (kernel_vepa(&one, &two), vec![]),
             What::Vepa => vepa(&one, &two).await,
+            What::LinuxBridges => (linux_bridges(&one, &two), vec![]),
+            What::Extended(framing, sessions) => extended(&one, &two, framing, sessions).await,
         };
         for (host, address) in [(&one, ONE), (&two, TWO)] {
             host.run("ip", &["addr", "add", &format!("{address}/24"), "dev", "eth0"]);
@@ -81,13 +90,79 @@ fn mac_of(host: &Netns) -> String {
 
 fn linux_bridge(one: &Netns, two: &Netns) -> Netns {
     let switch = Netns::new("linux");
-    switch.run("ip", &["link", "add", "br0", "type", "bridge"]);
-    switch.run("ip", &["link", "set", "br0", "up"]);
     for (host, port) in [(one, "p1"), (two, "p2")] {
         wire(&switch, port, host, "eth0");
+    }
+    bridged(&switch, ["p1", "p2"]);
+    switch
+}
+
+/// Has a Linux bridge in `switch` forward between its `ports`.
+fn bridged(switch: &Netns, ports: [&str; 2]) {
+    switch.run("ip", &["link", "add", "br0", "type", "bridge"]);
+    switch.run("ip", &["link", "set", "br0", "up"]);
+    for port in ports {
         switch.run("ip", &["link", "set", port, "master", "br0"]);
     }
-    switch
+}
+
+fn linux_bridges(one: &Netns, two: &Netns) -> Vec<Netns> {
+    let [left, middle, right] = three(one, two);
+    bridged(&left, ["p1", "up0"]);
+    bridged(&middle, ["c1", "c2"]);
+    bridged(&right, ["p1", "up0"]);
+    vec![left, middle, right]
+}
+
+/// What is between two VMs, each behind a port extender of its own.
+fn three(one: &Netns, two: &Netns) -> [Netns; 3] {
+    let [left, middle, right] = ["left", "middle", "right"].map(Netns::new);
+    wire(&left, "p1", one, "eth0");
+    wire(&right, "p1", two, "eth0");
+    wire(&middle, "c1", &left, "up0");
+    wire(&middle, "c2", &right, "up0");
+    for (at, interface) in [(&middle, "c1"), (&middle, "c2"), (&left, "up0"), (&right, "up0")] {
+        at.run("ip", &["link", "set", interface, "mtu", "1512"]);
+    }
+    [left, middle, right]
+}
+
+async fn extended(
+    one: &Netns,
+    two: &Netns,
+    framing: &str,
+    sessions: bool,
+) -> (Vec<Netns>, Vec<(u32, Client)>) {
+    let [mut left, mut middle, mut right] = three(one, two);
+    let known = |id| if sessions { String::new() } else { format!("extended = [{{ id = {id} }}]\n") };
+    let cascade = |interface, id| {
+        format!(
+            "[[port]]\ninterface = \"{interface}\"\nkind = \"lan\"\nuntagged = 1\ncascade = true\n\
+             framing = \"{framing}\"\n{}",
+            known(id)
+        )
+    };
+    let bridge = format!("role = \"bridge\"\n{}{}", cascade("c1", 101), cascade("c2", 102));
+    let controlling = daemon(&mut middle, &bridge).await;
+    let mut daemons = Vec::new();
+    for (at, id) in [(&mut left, 101), (&mut right, 102)] {
+        let own = if sessions { String::new() } else { format!("id = {id}\nuntagged = 1\n") };
+        let text = format!(
+            "role = \"extender\"\n[[port]]\ninterface = \"up0\"\nkind = \"upstream\"\nframing = \"{framing}\"\n\
+             [[port]]\ninterface = \"p1\"\nkind = \"extended\"\n{own}"
+        );
+        daemons.push(daemon(at, &text).await);
+    }
+    let up = |rows: &[Value]| {
+        let up = |row: &&Value| {
+            row.get("port").and_then(Value::as_str).is_some_and(|port| port.contains(':'))
+                && row.get("link").is_some_and(|link| link == "up")
+        };
+        rows.iter().filter(up).count() == 2
+    };
+    table(&controlling.1, Table::Ports, PATIENCE, up).await;
+    daemons.insert(0, controlling);
+    (vec![left, middle, right], daemons)
 }
 
 /// Macvlans of `s0`, whose other end is `b0` in a second namespace.

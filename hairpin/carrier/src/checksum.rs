@@ -134,7 +134,7 @@ fn sctp(body: &mut [u8]) -> Option<Finish> {
 }
 
 /// The ones' complement sum of 16-bit words, the last one filled up with zero.
-fn sum(octets: &[u8]) -> u16 {
+pub(crate) fn sum(octets: &[u8]) -> u16 {
     let (words, rest) = octets.as_chunks::<4>();
     let mut last = [0; 4];
     for (to, octet) in last.iter_mut().zip(rest) {
@@ -149,7 +149,8 @@ fn add(a: u16, b: u16) -> u16 {
     fold(u64::from(a) + u64::from(b))
 }
 
-fn fold(mut total: u64) -> u16 {
+/// The ones' complement sum of the words of a number.
+pub(crate) fn fold(mut total: u64) -> u16 {
     loop {
         match u16::try_from(total) {
             Ok(sum) => return sum,

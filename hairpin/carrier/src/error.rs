@@ -48,6 +48,8 @@ pub enum Step {
     Memory,
     /// Having the kernel forward frames.
     FastPath,
+    /// Having the kernel put tags on.
+    Tagger,
 }
 
 impl fmt::Display for Step {
@@ -62,6 +64,7 @@ impl fmt::Display for Step {
             Self::Divert => f.write_str("cannot be an xdp port"),
             Self::Program => f.write_str("cannot attach the XDP program"),
             Self::Memory => f.write_str("cannot share memory for AF_XDP"),
+            Self::Tagger => f.write_str("cannot have the kernel put tags on"),
             Self::FastPath => f.write_str("cannot have the kernel forward frames"),
         }
     }
@@ -98,12 +101,13 @@ fn remedy(step: &Step, source: &io::Error) -> &'static str {
         (Step::Bind, Some(libc::EBUSY)) => "; another process has AF_XDP sockets there",
         (Step::Bind, Some(libc::ENOBUFS)) => "; raise the limit of locked memory (LimitMEMLOCK=)",
         (Step::Bind, Some(libc::EOPNOTSUPP)) => "; the driver has no zero copy, as other xdp ports have",
-        (Step::Block | Step::FastPath, Some(libc::EPERM | libc::EACCES)) => {
+        (Step::Block | Step::FastPath | Step::Tagger, Some(libc::EPERM | libc::EACCES)) => {
             "; the process needs CAP_BPF and CAP_NET_ADMIN"
         }
-        (Step::Block | Step::FastPath, Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP)) => {
-            "; the kernel is older than 6.6 or was built without eBPF at tcx hooks"
-        }
+        (
+            Step::Block | Step::FastPath | Step::Tagger,
+            Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP),
+        ) => "; the kernel is older than 6.6 or was built without eBPF at tcx hooks",
         (Step::Option(_), Some(libc::ENOPROTOOPT)) => "; the kernel is older than 4.20",
         (Step::Socket, Some(libc::EAFNOSUPPORT)) => "; the kernel has no packet sockets (CONFIG_PACKET)",
         (_, Some(libc::ENODEV | libc::ENXIO)) => "; no such interface in this network namespace",

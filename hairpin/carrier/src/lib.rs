@@ -37,6 +37,7 @@ mod segment;
 mod socket;
 #[allow(unsafe_code)]
 mod sys;
+mod tagger;
 mod vnet;
 
 pub use batch::{Batch, Sent, TxQueue};

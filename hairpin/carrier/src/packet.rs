@@ -22,6 +22,7 @@ use crate::{
         self,
         ring::{self, RxRing},
     },
+    tagger::Tagger,
 };
 
 /// How to open a [`PacketPort`].
@@ -91,6 +92,8 @@ pub struct PacketPort {
     room: u32,
     /// Its part in the fast path; given up after the socket.
     pub(crate) fast: Option<FastSocket>,
+    /// Has super-frames keep whole behind tags of E-channels, or why not.
+    pub(crate) tagger: Option<Result<Tagger, String>>,
 }
 
 impl PacketPort {
@@ -121,7 +124,7 @@ impl PacketPort {
     /// As [`PacketPort::open`].
     pub fn open_group(interface: &str, options: &Options, count: usize) -> Result<Vec<Self>, OpenError> {
         if count < 2 {
-            return Ok(vec![Self::open(interface, options)?]);
+            return Ok(Self::tagging(vec![Self::open(interface, options)?], options));
         }
         let group = Self::open_hushed(interface, options, count)?;
         for port in &group {
@@ -132,7 +135,19 @@ impl PacketPort {
                     .map_err(at(interface, Step::Option("SO_DETACH_FILTER")))?,
             }
         }
-        Ok(group)
+        Ok(Self::tagging(group, options))
+    }
+
+    /// The same with what puts tags of E-channels on, where there are such and it can be.
+    fn tagging(mut group: Vec<Self>, options: &Options) -> Vec<Self> {
+        let (Some(tags), Some(first)) = (options.tags, group.first()) else { return group };
+        match Tagger::install(first.interface(), options, tags.framing, group.len()) {
+            Ok(taggers) => {
+                group.iter_mut().zip(taggers).for_each(|(port, tagger)| port.tagger = Some(Ok(tagger)));
+            }
+            Err(reason) => group.iter_mut().for_each(|port| port.tagger = Some(Err(reason.clone()))),
+        }
+        group
     }
 
     /// The same, with the sockets part of `fast`; if that cannot be they are not, and it is said why.
@@ -147,7 +162,7 @@ impl PacketPort {
     ) -> Result<(Vec<Self>, Option<OpenError>), OpenError> {
         let mut group = Self::open_hushed(interface, options, count.max(1))?;
         match fast.take_in(&mut group) {
-            Ok(()) => Ok((group, None)),
+            Ok(()) => Ok((Self::tagging(group, options), None)),
             Err(error) => Ok((Self::open_group(interface, options, count)?, Some(error))),
         }
     }
@@ -200,7 +215,26 @@ impl PacketPort {
         bound.check().map_err(at(&bound.interface, Step::Bind))?;
         let (svid, tags, counters) = (options.svid, options.tags, PortStats::default());
         let room = if ring.is_some() { options.ring } else { options.receive_buffer / OCTETS_WAITING };
-        Ok(Self { bound, ring, lent: false, mtu: None, svid, tags, appetite: 1, counters, room, fast: None })
+        Ok(Self {
+            bound,
+            ring,
+            lent: false,
+            mtu: None,
+            svid,
+            tags,
+            appetite: 1,
+            counters,
+            room,
+            fast: None,
+            tagger: None,
+        })
+    }
+
+    /// Whether super-frames leave whole behind tags of E-channels, or why they are cut; `None`: there are no such tags.
+    #[must_use]
+    pub fn super_frames(&self) -> Option<Result<(), &str>> {
+        let tagger = self.tagger.as_ref()?;
+        Some(tagger.as_ref().map(drop).map_err(String::as_str))
     }
 
     /// What keeps the frames of S-channels away from the port, wherever that is by then. It keeps the socket open.

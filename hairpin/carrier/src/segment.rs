@@ -5,7 +5,10 @@
 //! segment, CWR with the first (RFC 3168 6.1.2). UDP: each segment is a datagram of its own (RFC 768). Headers are those
 //! of the super-frame; IPv4 identifications count up.
 
-use crate::vnet::VnetHdr;
+use crate::{
+    checksum::{fold, sum},
+    vnet::VnetHdr,
+};
 
 /// Why a super-frame cannot be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -102,7 +105,7 @@ impl Layout {
             let id = word(packet, 4)?.wrapping_add(low_word(index));
             put(packet, 4, id)?;
             put(packet, 10, 0)?;
-            let check = !fold(sum(packet.get(..transport)?));
+            let check = !sum(packet.get(..transport)?);
             put(packet, 10, check)?;
             (packet.get(12..20)?, *packet.get(9)?)
         } else {
@@ -110,7 +113,7 @@ impl Layout {
             // Behind extension headers the protocol is still that of the transport.
             (packet.get(8..40)?, if self.tcp { 6 } else { 17 })
         };
-        let pseudo = sum(addresses) + u64::from(protocol) + u64::from(len);
+        let pseudo = u64::from(sum(addresses)) + u64::from(protocol) + u64::from(len);
         let body = packet.get_mut(transport..)?;
         let check = if self.tcp {
             let advance = u32::try_from(index * self.size).ok()?;
@@ -129,25 +132,10 @@ impl Layout {
             6
         };
         put(body, check, 0)?;
-        let done = !fold(pseudo + sum(body));
+        let done = !fold(pseudo + u64::from(sum(body)));
         // A datagram whose checksum is 0 has none.
         put(body, check, if done == 0 && !self.tcp { u16::MAX } else { done })
     }
-}
-
-/// The sum of big-endian words, the last one filled up with zero (RFC 1071).
-fn sum(octets: &[u8]) -> u64 {
-    let pairs = octets.chunks_exact(2);
-    let rest = pairs.remainder().first().map_or(0, |octet| u64::from(*octet) << 8);
-    pairs.map(|pair| pair.first_chunk().map_or(0, |pair| u64::from(u16::from_be_bytes(*pair)))).sum::<u64>()
-        + rest
-}
-
-fn fold(mut sum: u64) -> u16 {
-    while sum > u64::from(u16::MAX) {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    u16::try_from(sum).unwrap_or(u16::MAX)
 }
 
 fn word(octets: &[u8], at: usize) -> Option<u16> {

@@ -1,12 +1,12 @@
 //! One copy of a frame: what precedes the rest of it.
 
-use ether::{ETag, EtherType, Pcp, Tag, TagOctets, Vid};
+use ether::{ETag, EtherType, Framing, Pcp, Tag, TagOctets, Vid};
 use hairpin::svlan;
 
 use super::Batch;
 use crate::{
     frame::{ADDRESSES, ETHERTYPE, RxFrame, TAG},
-    segment,
+    segment, tagger,
     vnet::VnetHdr,
 };
 
@@ -75,6 +75,19 @@ impl TxCopy {
     /// Whether it has to be cut here: few cards, and not every version of the kernel, cut behind a tag that is no C-tag.
     pub(super) fn is_cut(&self) -> bool {
         self.tags > 0 && self.is_super_frame() && self.tpid() != Some(EtherType::C_VLAN)
+    }
+
+    /// The mark that says its first tag, and the copy without that.
+    pub(super) fn late(&self, framing: Framing) -> Option<(u32, Self)> {
+        let len = framing.overhead();
+        let (before, tags) = self.head().split_at_checked(VnetHdr::LEN + ADDRESSES)?;
+        let (tag, rest) = tags.split_at_checked(len)?;
+        let mark = tagger::mark(framing, tag)?;
+        let vnet = self.vnet().shifted(i16::try_from(len).ok()?.saturating_neg()).to_bytes();
+        let octets = vnet.iter().chain(before.get(VnetHdr::LEN..)?).chain(rest);
+        let mut head = [0; HEAD];
+        head.iter_mut().zip(octets).for_each(|(to, octet)| *to = *octet);
+        Some((mark, Self { head, tags: rest.len(), ..*self }))
     }
 
     /// Octets of its tags that count against the MTU: of a lone C-tag none do, but all behind any other.

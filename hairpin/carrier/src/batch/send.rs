@@ -10,7 +10,7 @@ use crate::{
     frame::{ADDRESSES, RxFrame},
     packet::PacketPort,
     segment,
-    sys::{self, Loaded},
+    sys::{Loaded, SendSet},
     vnet::VnetHdr,
 };
 
@@ -35,6 +35,13 @@ pub struct Sent {
     pub dropped: u64,
     /// Why the port has failed, if it has: its interface is down or gone.
     pub failure: Option<PortError>,
+}
+
+impl Sent {
+    fn count(&mut self, copy: &TxCopy, batch: &Batch) {
+        self.frames += 1;
+        self.octets += count(ADDRESSES + batch.rest(copy.slot).len());
+    }
 }
 
 impl TxQueue {
@@ -79,7 +86,9 @@ impl PacketPort {
             if let [copy] = copies
                 && copy.is_cut()
             {
-                self.transmit_cut(copy, batch, &mut sent);
+                if !self.transmit_late(copy, batch, &mut set, &mut sent) {
+                    self.transmit_cut(copy, batch, &mut set, &mut sent);
+                }
                 done += 1;
                 continue;
             }
@@ -99,29 +108,57 @@ impl PacketPort {
         sent
     }
 
-    /// Sends a super-frame as the frames it stands for.
-    fn transmit_cut(&mut self, copy: &TxCopy, batch: &Batch, sent: &mut Sent) {
-        let frame = copy.whole(batch);
-        let mut failed = None;
-        let done = segment::segment(&frame, copy.vnet(), copy.ip(batch), &mut Vec::new(), |segment| {
-            let whole = [&[0; VnetHdr::LEN], segment].concat();
-            if failed.is_none()
-                && let Err(error) = sys::send(self.as_fd(), &whole)
-            {
-                failed = Some(error);
-            }
-        });
-        match (done, failed) {
-            (Ok(()), None) => {
-                sent.frames += 1;
-                sent.octets += count(ADDRESSES + batch.rest(copy.slot).len());
-            }
-            (Ok(()), Some(error)) => drop(self.lost(error, 1, sent)),
-            (Err(_), _) => {
-                self.counters.tx_refused += 1;
-                sent.dropped += 1;
+    /// Sends a super-frame whole, its tag to be put on by the kernel; false if that cannot be.
+    fn transmit_late(&mut self, copy: &TxCopy, batch: &Batch, set: &mut SendSet, sent: &mut Sent) -> bool {
+        let Some(Ok(tagger)) = &mut self.tagger else { return false };
+        let Some((mark, plain)) = copy.late(tagger.framing) else { return false };
+        if !tagger.set(mark) {
+            return false;
+        }
+        let parts = [[plain.head(), batch.rest(plain.slot)]];
+        match set.load(parts.into_iter()).send(tagger.socket.as_fd(), 0) {
+            Ok(_) => sent.count(copy, batch),
+            Err(error) => {
+                self.lost(error, 1, sent);
             }
         }
+        true
+    }
+
+    /// Sends a super-frame as the frames it stands for.
+    fn transmit_cut(&mut self, copy: &TxCopy, batch: &Batch, set: &mut SendSet, sent: &mut Sent) {
+        let (frame, mut segments, mut ends) = (copy.whole(batch), Vec::new(), Vec::new());
+        let done = segment::segment(&frame, copy.vnet(), copy.ip(batch), &mut Vec::new(), |segment| {
+            segments.extend_from_slice(&[0; VnetHdr::LEN]);
+            segments.extend_from_slice(segment);
+            ends.push(segments.len());
+        });
+        if done.is_err() {
+            self.counters.tx_refused += 1;
+            sent.dropped += 1;
+            return;
+        }
+        let mut from = 0;
+        let mut frames =
+            ends.iter().map(|end| segments.get(mem::replace(&mut from, *end)..*end).unwrap_or_default());
+        let mut left = ends.len();
+        while left > 0 {
+            let room = left.min(Batch::FRAMES);
+            let mut loaded = set.load(frames.by_ref().take(room).map(|frame| [frame, &[]]));
+            let mut first = 0;
+            while first < room {
+                match loaded.send(self.as_fd(), first) {
+                    Ok(n) => first += n.max(1),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => {
+                        self.lost(error, 1, sent);
+                        return;
+                    }
+                }
+            }
+            left -= room;
+        }
+        sent.count(copy, batch);
     }
 
     /// Counts what `error` costs of `left` copies; returns how many.

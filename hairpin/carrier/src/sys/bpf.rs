@@ -171,6 +171,11 @@ pub(crate) fn load(program: &[Insn]) -> io::Result<OwnedFd> {
     load_program(PROGRAM_SCHED_CLS, program, *b"evbd_leak\0\0\0\0\0\0\0", None)
 }
 
+/// Loads a program that puts tags on at a `tcx` hook.
+pub(crate) fn load_tagger(program: &[Insn]) -> io::Result<OwnedFd> {
+    load_program(PROGRAM_SCHED_CLS, program, *b"evbd_tagger\0\0\0\0\0", None)
+}
+
 /// Loads a program that diverts frames at the driver. With `device` it is for that interface alone, and may ask its
 /// driver what it knows of a frame.
 pub(crate) fn load_xdp(program: &[Insn], device: Option<u32>) -> io::Result<OwnedFd> {
