@@ -28,7 +28,9 @@ use crate::{
     extension::{self, ExtendedEnd},
     input::{Input, Link},
     leave,
+    loss::{self, Loss},
     order::{self, Vm, Vms},
+    plug,
     port::{Port, PortKind, Side},
     reload,
     state::{self, Chassis, Record},
@@ -54,6 +56,10 @@ pub struct Core {
     random: StdRng,
     /// The port extender's end of port extension, if this is one with sessions.
     pub(crate) extender: Option<Box<pe::Extender>>,
+    /// What becomes of its ports without a bridge.
+    pub(crate) loss: Option<Loss>,
+    /// Interfaces that would be ports of it if there were room.
+    pub(crate) waiting: BTreeSet<String>,
 }
 
 impl Core {
@@ -80,8 +86,11 @@ impl Core {
             deadlines: BTreeSet::new(),
             random,
             extender: None,
+            loss: None,
+            waiting: BTreeSet::new(),
         };
         core.extender = csp::extender(&core.config, core.random.random(), now);
+        core.loss = core.extender.is_some().then(|| Loss::new(now));
         core.take_profiles(now);
         core.know_vms();
         extension::provision(&mut core, None);
@@ -108,7 +117,12 @@ impl Core {
             Input::Vsi { order } => order::carry_out(self, now, order),
             // The link of an S-channel follows from that of its interface, that of an extended port from its cascade port's.
             Input::Link { port, .. } if self.end(port).is_some() || self.extended(port).is_some() => {}
-            Input::Link { port, link } => self.handle_link(now, port, link),
+            Input::Link { port, link } => {
+                self.handle_link(now, port, link);
+                plug::follow(self, now, port);
+            }
+            Input::Plug { interface, there } => plug::handle(self, now, interface, there),
+            Input::Administered { port, up, identity } => loss::administered(self, port, up, identity),
             Input::Frame { port, frame } => {
                 if !csp::handle_frame(self, now, port, &frame)
                     && let Some(port) = self.ports.get_mut(port.index())
@@ -127,6 +141,7 @@ impl Core {
             }
             Input::Deassociate => leave::deassociate(self, now),
             Input::Goodbye => leave::goodbye(self, now),
+            Input::End => loss::end(self),
             Input::Resume { records } => state::resume(self, now, records),
             Input::DcbApplied { port, report } => dcb::applied(self, port.index(), report),
             Input::Timeout => {
@@ -134,6 +149,7 @@ impl Core {
                     extender.handle_timeout(now);
                     self.settle(now, PortId(0));
                 }
+                loss::handle_timeout(self, now);
                 while let Some(&(at, port)) = self.deadlines.first().filter(|(at, _)| *at <= now) {
                     self.deadlines.remove(&(at, port));
                     if let Some(port) = self.ports.get_mut(port.index()) {
@@ -155,7 +171,11 @@ impl Core {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let extender = self.extender.as_ref().and_then(|extender| extender.poll_timeout());
-        ether::time::earliest(self.deadlines.first().map(|(at, _)| *at), extender)
+        let loss = self.loss.as_ref().and_then(Loss::poll_timeout);
+        ether::time::earliest(
+            self.deadlines.first().map(|(at, _)| *at),
+            ether::time::earliest(extender, loss),
+        )
     }
 
     /// All that is to be remembered now.
@@ -334,6 +354,7 @@ impl Core {
     pub(crate) fn free_port(&mut self, id: PortId) {
         wiring::shut_port(self, id.index());
         self.vsidb.forget_port(id);
+        loss::release(self, id);
         if let Some(port) = self.ports.get_mut(id.index()) {
             port.free();
         }

@@ -83,6 +83,15 @@ pub enum Effect {
     },
     /// Have this port lead to the controlling bridge, or none.
     Upstream(Option<PortId>),
+    /// Have an interface administratively up or down; answered with [`crate::Input::Administered`] if it is a port's.
+    SetInterface {
+        /// Its name.
+        interface: String,
+        /// It is this one, as [`crate::Input::Administered`] said, or none.
+        identity: String,
+        /// What it is to be.
+        up: bool,
+    },
     /// Keep this in the place of what is kept under its key, before anything that follows is sent: it must survive a
     /// restart and come back in [`crate::Input::Resume`].
     Remember(Record),

@@ -142,6 +142,24 @@ pub enum Event {
         /// Its name here.
         port: String,
     },
+    /// A port extender took an extended port down, for it has no controlling bridge for it: the station there has no
+    /// carrier.
+    PortLowered {
+        /// Interface.
+        port: String,
+    },
+    /// An extended port that was taken down is up again.
+    PortRaised {
+        /// Interface.
+        port: String,
+    },
+    /// An interface is no extended port although its name matches, for there are as many ports as there may be.
+    PortNoRoom {
+        /// Interface.
+        port: String,
+        /// Ports there may be beside those of the configuration: `[relay] spare_ports`.
+        room: u16,
+    },
     /// An edge relay of the station was switched, or is held by policy, or is held no longer.
     Relay {
         /// The uplink or S-channel it is behind.
@@ -365,6 +383,9 @@ impl Event {
             Self::Upstream { .. } => "upstream",
             Self::ExtendedPortMade { .. } => "extended_port_made",
             Self::ExtendedPortGone { .. } => "extended_port_gone",
+            Self::PortLowered { .. } => "port_lowered",
+            Self::PortRaised { .. } => "port_raised",
+            Self::PortNoRoom { .. } => "port_no_room",
             Self::Probe { .. } => "probe",
             Self::Relay { .. } => "relay",
             Self::Reflective { .. } => "reflective",

@@ -76,6 +76,24 @@ pub enum Input {
         /// Each key once.
         records: Vec<Record>,
     },
+    /// An interface whose name matches a pattern of a port extender's ports, and which is none, is there, or is not any more.
+    Plug {
+        /// Its name.
+        interface: String,
+        /// Whether it is there.
+        there: bool,
+    },
+    /// Whether the interface of a port extender's extended port is administratively up, whenever it was read or changed.
+    Administered {
+        /// Which port.
+        port: PortId,
+        /// Whether it is.
+        up: bool,
+        /// What tells the interface from all others that had its name, here or before a boot.
+        identity: String,
+    },
+    /// The daemon ends: what it took down is to be up.
+    End,
     /// The daemon is to end for good: all VSIs are de-associated, and no more are taken.
     Deassociate,
     /// The daemon ends for good: LLDP neighbours are told so.

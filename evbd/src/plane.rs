@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
+use ether::Framing;
 use hairpin::{
     Control, ControlError, EdgeMode, Extension, Limits, PortConfig, PortId, Relay, RelayKind, Role, VsiEntry,
     VsiKey,
 };
 
 use crate::{
-    config::{BridgePortKind, Config, ExtenderPortKind, RoleConfig},
+    config::{BridgePortKind, Config, RoleConfig},
     core::{Core, max_ports},
     edge::EdgeRelay,
     effect::Effect,
@@ -248,13 +249,16 @@ fn port_config(config: &Config, id: PortId, name: &str, kind: PortKind) -> Optio
             }
         }
         RoleConfig::Extender(extender) => {
-            let port = extender.ports.iter().find(|port| port.interface == interface)?;
-            let role = match port.kind {
-                ExtenderPortKind::Upstream => Role::Upstream,
-                ExtenderPortKind::Extended => Role::Extended,
-                ExtenderPortKind::Cascade => Role::Cascade,
+            let role = match kind {
+                PortKind::Upstream => Role::Upstream,
+                PortKind::Extended => Role::Extended,
+                PortKind::Transit => Role::Cascade,
+                _ => return None,
             };
-            PortConfig { framing: port.framing, ..PortConfig::new(id, role) }
+            // One that was plugged has no entry of its own.
+            let named = extender.ports.iter().find(|port| port.interface == interface);
+            let framing = named.map_or_else(Framing::default, |port| port.framing);
+            PortConfig { framing, ..PortConfig::new(id, role) }
         }
     };
     Some(PortConfig { name: name.to_owned(), storm: config.relay.storm(interface), up: false, ..port })

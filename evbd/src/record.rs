@@ -201,6 +201,9 @@ pub(crate) fn effect_row(effect: &Effect) -> Value {
         Effect::Upstream(port) => json!({ "effect": "upstream", "port": port }),
         Effect::FollowPorts => json!({ "effect": "follow_ports" }),
         Effect::FollowPort(port) => json!({ "effect": "follow_port", "port": port }),
+        Effect::SetInterface { interface, identity, up } => {
+            json!({ "effect": "set_interface", "interface": interface, "identity": identity, "up": up })
+        }
         Effect::Remember(record) => json!({ "effect": "remember", "record": record }),
         Effect::Forget(key) => json!({ "effect": "forget", "key": key }),
         Effect::FollowProfiles => json!({ "effect": "follow_profiles" }),

@@ -22,7 +22,7 @@ use crate::{
     core::Core,
     effect::Effect,
     event::Event,
-    order,
+    loss, order,
     port::{Edge, Port, Side},
     wiring,
 };
@@ -64,6 +64,13 @@ pub enum Record {
         port: String,
         /// The address.
         mac: MacAddr,
+    },
+    /// An interface of a port extender that is down because there is no controlling bridge.
+    Lowered {
+        /// Its name.
+        port: String,
+        /// What tells it from others of its name, here or before a boot.
+        identity: String,
     },
     /// What a bridge and the station on a port have agreed on.
     Agreed {
@@ -122,6 +129,7 @@ impl Record {
             | Self::Wanted { port, .. }
             | Self::Agreed { port, .. }
             | Self::Channel { port, .. }
+            | Self::Lowered { port, .. }
             | Self::Chassis { port, .. } => port,
         }
     }
@@ -134,6 +142,7 @@ impl Record {
             Self::Wanted { held, .. } => Some(held.request.id),
             Self::Agreed { .. } => None,
             Self::Channel { port, .. } => return channels::record_key(port),
+            Self::Lowered { port, .. } => return loss::key(port),
             // There is one, and no interface has a name with a blank.
             Self::Chassis { .. } => return RecordKey { port: "the chassis".to_owned(), vsi: None },
         };
@@ -164,18 +173,25 @@ pub(crate) fn resume(core: &mut Core, now: Instant, mut records: Vec<Record>) {
     channels::resume(core, now, known.collect());
     records.sort_by_key(|record| match record {
         Record::Granted { opened, .. } => *opened,
-        Record::Wanted { .. } | Record::Channel { .. } | Record::Chassis { .. } | Record::Agreed { .. } => {
-            None
-        }
+        Record::Wanted { .. }
+        | Record::Channel { .. }
+        | Record::Lowered { .. }
+        | Record::Chassis { .. }
+        | Record::Agreed { .. } => None,
     });
     for record in records {
         if let Record::Chassis { port, mac } = record {
             core.chassis = Some(Chassis { interface: port, mac, remembered: true });
             continue;
         }
-        if let Record::Channel { .. } = record {
-            continue;
-        }
+        let record = match record {
+            Record::Channel { .. } => continue,
+            Record::Lowered { port, identity } => {
+                loss::resume(core, port, identity);
+                continue;
+            }
+            record => record,
+        };
         let key = record.key();
         let place = core.ports.iter().position(|port| !port.is_free() && port.interface == key.port);
         match (place.and_then(|index| core.side_at(index)), record) {
@@ -225,7 +241,8 @@ pub(crate) fn resume(core: &mut Core, now: Instant, mut records: Vec<Record>) {
 pub(crate) fn records(core: &Core) -> Vec<Record> {
     let chassis = core.chassis.iter().map(|c| Record::Chassis { port: c.interface.clone(), mac: c.mac });
     let ports = core.ports.iter().filter(|port| !port.is_free());
-    chassis.chain(ports.flat_map(|port| of_port(core, port))).collect()
+    let lowered = core.loss.iter().flat_map(loss::Loss::records);
+    chassis.chain(lowered).chain(ports.flat_map(|port| of_port(core, port))).collect()
 }
 
 fn of_port(core: &Core, port: &Port) -> Vec<Record> {

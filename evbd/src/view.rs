@@ -47,7 +47,9 @@ pub(crate) fn rows(
             let mut stats = planes.carrier_stats();
             let hearing = |port: &Port| sockets.hearing(port.id);
             let ports = core.ports.iter().filter(|port| !port.is_free());
-            ports.map(|port| row(port_row(port, planes, hearing(port), stats.remove(&port.id)))).collect()
+            ports
+                .map(|port| row(port_row(core, port, planes, hearing(port), stats.remove(&port.id))))
+                .collect()
         }
         Table::Dcbx => {
             let rows = |port| dcb::rows(port, planes.classes(port.id).1);
@@ -337,6 +339,7 @@ struct AgentRow {
 }
 
 fn port_row(
+    core: &Core,
     port: &Port,
     planes: &Planes,
     hearing: HearingRow,
@@ -349,12 +352,14 @@ fn port_row(
         }
     };
     let (rate, classes) = planes.classes(port.id);
+    let lowered = core.loss.as_ref().filter(|loss| loss.has_lowered(&port.interface));
+    let lowered = lowered.map(|_| "taken down: no controlling bridge has this port (upstream_loss)");
     PortRow {
         port: port.interface.clone(),
         kind: port.kind,
         link,
         carried: planes.carried(port.id),
-        fault: planes.fault(port.id),
+        fault: planes.fault(port.id).or_else(|| lowered.map(str::to_owned)),
         counters: planes.counters(port.id),
         hearing,
         carrier_stats,

@@ -1,5 +1,9 @@
 //! Port extenders in namespaces: E-TAG and VN-Tag on a real wire, and an MTU that has no room for them.
 
+mod loss;
+mod plug;
+mod tree;
+
 use evb_tests::{
     evbd_program,
     netns::{Netns, event, wire},

@@ -156,6 +156,14 @@ impl Client {
         Ok(rows.into_iter().map(from_dict).collect())
     }
 
+    /// The events after number `after` that are remembered.
+    ///
+    /// # Errors
+    /// When the daemon goes away.
+    pub async fn events(&self, after: u64) -> anyhow::Result<Vec<Value>> {
+        Ok(self.proxy.events(after).await?.into_iter().map(from_dict).collect())
+    }
+
     /// Every event from the first one remembered on, in order and without gaps as far as the daemon remembers.
     ///
     /// # Errors
@@ -164,7 +172,7 @@ impl Client {
         let mut events = self.follow_new().await?;
         // Subscribed before: what comes between is in both and told apart by its number.
         events.last = Some(0);
-        events.ready = self.proxy.events(0).await?.into_iter().map(from_dict).collect();
+        events.ready = self.events(0).await?.into();
         Ok(events)
     }
 
@@ -217,7 +225,7 @@ impl Events<'_> {
             let event = from_dict(signal.args()?.event);
             let number = event.get("number").and_then(Value::as_u64).unwrap_or(0);
             if let Some(last) = self.last.filter(|last| number > last + 1) {
-                self.ready = self.client.proxy.events(last).await?.into_iter().map(from_dict).collect();
+                self.ready = self.client.events(last).await?.into();
             } else {
                 self.ready.push_back(event);
             }

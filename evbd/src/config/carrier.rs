@@ -16,7 +16,7 @@ use toml::Spanned;
 use super::{
     Fault,
     check::{fault, in_range},
-    schema,
+    of_interface, schema,
 };
 
 /// How frames of the ports are moved.
@@ -73,7 +73,7 @@ impl CarrierConfig {
     /// What the port on `interface` asks for.
     #[must_use]
     pub fn choice(&self, interface: &str) -> Choice {
-        self.choices.get(interface).copied().unwrap_or_default()
+        of_interface(&self.choices, interface).copied().unwrap_or_default()
     }
 
     /// Who forwards the frames of the port on `interface`; VMs of a station are as its uplink.
@@ -86,7 +86,7 @@ impl CarrierConfig {
     /// Bits per second that the port on `interface` may send, from destination address to payload; none: as many as it can.
     #[must_use]
     pub fn rate(&self, interface: &str) -> Option<u64> {
-        self.rates.get(interface).copied()
+        of_interface(&self.rates, interface).copied()
     }
 }
 

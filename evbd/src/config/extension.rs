@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use ether::{ECid, Framing, Pcid, Vid};
 use serde::Deserialize;
 use toml::Spanned;
+use wildmatch::WildMatch;
 
 use super::{
     BridgePortKind, Fault,
     check::{Interfaces, fault},
-    schema,
+    guests, schema,
 };
 
 /// A bridge's cascade port.
@@ -45,10 +46,12 @@ pub struct FloodConfig {
 }
 
 /// What a port extender has.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ExtenderConfig {
     /// Ports in the order of the file.
     pub ports: Vec<ExtenderPort>,
+    /// Names of other interfaces that are extended ports while they are there, with `*` and `?`.
+    pub patterns: Vec<WildMatch>,
     /// Channels of several members, or of ports further down.
     pub channels: Vec<ChannelConfig>,
 }
@@ -225,6 +228,7 @@ pub(super) fn extender(
 ) -> Result<ExtenderConfig, Fault> {
     let mut interfaces = Interfaces::default();
     let mut checked: Vec<ExtenderPort> = Vec::with_capacity(ports.len());
+    let mut patterns = Vec::new();
     let mut leads: BTreeMap<ECid, BTreeSet<String>> = BTreeMap::new();
     for port in ports.into_iter().map(Spanned::into_inner) {
         let kind = match *port.kind.get_ref() {
@@ -250,6 +254,10 @@ pub(super) fn extender(
         ];
         if let Some(span) = stray.into_iter().flatten().next() {
             return fault(span, "this port cannot have that", KEYS);
+        }
+        if port.interface.get_ref().contains(['*', '?']) {
+            patterns.push(pattern(&port, kind)?);
+            continue;
         }
         let framing = framing(&port);
         let pcid = port.id.as_ref().map(|id| pcid(id, framing)).transpose()?;
@@ -288,7 +296,27 @@ pub(super) fn extender(
         }
     }
     let channels = leads.into_iter().map(|(ecid, ports)| ChannelConfig { ecid, ports }).collect();
-    Ok(ExtenderConfig { ports: checked, channels })
+    let config = ExtenderConfig { ports: checked, patterns, channels };
+    if config.is_static() && !config.patterns.is_empty() {
+        return fault(
+            role,
+            "a pattern of ports beside channels of the file",
+            "sessions, or ports by name only",
+        );
+    }
+    Ok(config)
+}
+
+/// A port that stands for all interfaces of such names.
+fn pattern(port: &schema::Port, kind: ExtenderPortKind) -> Result<WildMatch, Fault> {
+    let stray = [port.id.as_ref().map(Spanned::span), port.untagged.as_ref().map(Spanned::span)];
+    if let Some(span) = stray.into_iter().flatten().next() {
+        return fault(span, "its ports have no channel of the file", "`interface` and `kind` alone");
+    }
+    if kind != ExtenderPortKind::Extended {
+        return fault(port.interface.span(), "only extended ports come and go", "the name of one interface");
+    }
+    guests::pattern(&port.interface)
 }
 
 fn framing(port: &schema::Port) -> Framing {

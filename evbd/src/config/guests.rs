@@ -85,11 +85,7 @@ pub(super) fn guests(keys: GuestsKeys, channels: &[ChannelConfig]) -> Result<Gue
 fn rule(tap: Spanned<TapKeys>, channels: &[ChannelConfig]) -> Result<TapRule, Fault> {
     let whole = tap.span();
     let tap = tap.into_inner();
-    let name = tap.interface.get_ref();
-    if name.trim_matches(['*', '?']).is_empty() {
-        let allowed = "a pattern that does not match every interface, as \"vnet*\"";
-        return fault(tap.interface.span(), format!("`{name}` is any interface"), allowed);
-    }
+    let interface = pattern(&tap.interface)?;
     if let Some(channel) =
         tap.channel.as_ref().filter(|name| !channels.iter().any(|c| c.name == *name.get_ref()))
     {
@@ -116,5 +112,14 @@ fn rule(tap: Spanned<TapKeys>, channels: &[ChannelConfig]) -> Result<TapRule, Fa
             );
         }
     };
-    Ok(TapRule { interface: WildMatch::new(name), vsi })
+    Ok(TapRule { interface, vsi })
+}
+
+/// A name with `*` and `?` that not every interface has.
+pub(super) fn pattern(name: &Spanned<String>) -> Result<WildMatch, Fault> {
+    if name.get_ref().trim_matches(['*', '?']).is_empty() {
+        let allowed = "a pattern that does not match every interface, as \"vnet*\"";
+        return fault(name.span(), format!("`{}` is any interface", name.get_ref()), allowed);
+    }
+    Ok(WildMatch::new(name.get_ref()))
 }

@@ -28,6 +28,7 @@ use std::{
 use ether::Vid;
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceSpan};
 use serde::{Deserialize, Serialize};
+use wildmatch::WildMatch;
 
 use crate::{names, vsidb::Profile};
 
@@ -385,6 +386,14 @@ impl Config {
         }
     }
 
+    /// Whether an interface of this name is an extended port while it is there.
+    pub(crate) fn plugs(&self, interface: &str) -> bool {
+        self.extender().is_some_and(|extender| {
+            extender.patterns.iter().any(|pattern| pattern.matches(interface))
+                && !extender.ports.iter().any(|port| port.interface == interface)
+        })
+    }
+
     /// What is behind the cascade port `interface` of a bridge.
     pub(crate) fn cascade(&self, interface: &str) -> Option<&CascadeConfig> {
         self.bridge()?.ports.iter().find(|port| port.interface == interface)?.cascade.as_ref()
@@ -398,6 +407,13 @@ impl Config {
             RoleConfig::Extender(_) => "extender",
         }
     }
+}
+
+/// What is said of `interface` by name, or by a pattern it matches.
+fn of_interface<'a, T>(said: &'a BTreeMap<String, T>, interface: &str) -> Option<&'a T> {
+    let matches =
+        |(name, _): &(&String, &T)| name.contains(['*', '?']) && WildMatch::new(name).matches(interface);
+    said.get(interface).or_else(|| said.iter().find(matches).map(|(_, what)| what))
 }
 
 /// One thing wrong at one place.

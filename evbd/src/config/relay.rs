@@ -6,7 +6,7 @@ use hairpin::{Limits, Storm};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Fault, check::in_range, schema};
+use super::{Fault, check::in_range, of_interface, schema};
 
 /// Sizes, times and limits of the relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl RelayConfig {
     /// What may be flooded of what comes in on `interface`.
     #[must_use]
     pub fn storm(&self, interface: &str) -> Storm {
-        self.storms.get(interface).copied().unwrap_or(self.storm)
+        of_interface(&self.storms, interface).copied().unwrap_or(self.storm)
     }
 }
 

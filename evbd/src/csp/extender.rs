@@ -10,6 +10,7 @@ use crate::{
     core::Core,
     effect::Effect,
     event::Event,
+    loss,
     port::{Port, PortKind},
     wiring,
 };
@@ -46,6 +47,7 @@ fn from_extender(core: &mut Core, now: Instant, output: extender::Output) {
             ports.into_iter().for_each(|port| announce(core, now, port.index()));
         }
         extender::Output::Session(state) => {
+            loss::follow(core);
             let upstream = core.extender.as_ref().and_then(|extender| extender.upstream()).and_then(number);
             if let Some(port) = upstream.map(|port| core.interface(port).to_owned()) {
                 tell_session(core, port, state);
@@ -53,6 +55,7 @@ fn from_extender(core: &mut Core, now: Instant, output: extender::Output) {
         }
         extender::Output::Port(local, parameters) => {
             if let Some(port) = number(local) {
+                loss::granted(core, port, parameters.as_ref().map(|with| with.admin_up));
                 let untagged = parameters.iter().flat_map(|with| with.untagged.iter().copied()).collect();
                 let parameters = parameters.map(|with| Box::new(as_relayed(&with)));
                 core.effects.push_back(Effect::Extend { port, parameters, untagged });

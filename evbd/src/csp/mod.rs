@@ -30,6 +30,7 @@ use crate::{
     core::Core,
     event::Event,
     input::Link,
+    loss,
     port::{Port, PortKind},
     wiring,
 };
@@ -201,6 +202,20 @@ pub(crate) fn follow(core: &mut Core, now: Instant, index: usize) {
         let info = PortInfo { cascade: kind == PortKind::Transit, up: link.is_up() };
         extender.set_port(now, u32::from(id.0), (link != Link::Absent).then_some(info));
     }
+    if link == Link::Absent {
+        loss::release(core, id);
+    }
+}
+
+/// The port at `index` is to be no more: the other end of its session is to know.
+pub(crate) fn forget(core: &mut Core, now: Instant, index: usize) {
+    let (Some(port), Some(extender)) = (core.ports.get(index), &mut core.extender) else { return };
+    let number = u32::from(port.id.0);
+    match port.kind {
+        PortKind::Upstream => extender.set_offer(now, number, None),
+        _ => extender.set_port(now, number, None),
+    }
+    wiring::settle(core, now, index);
 }
 
 /// Whether frames can pass at an extended port, as far as that is not the matter of its cascade port's link.

@@ -25,6 +25,8 @@ use crate::input::Link;
 pub(crate) struct Seen {
     /// Its own state.
     pub(crate) link: Link,
+    /// Whether it is administratively up.
+    pub(crate) enabled: bool,
     /// The interface it is a port of.
     pub(crate) master: Option<Master>,
 }
@@ -121,6 +123,11 @@ impl LinkWatch {
         async move { request.execute().await }
     }
 
+    /// What brings interfaces up and down.
+    pub(crate) fn switcher(&self) -> Switcher {
+        Switcher(self.handle.clone())
+    }
+
     /// Watches `name` too, or no more.
     pub(crate) fn want(&mut self, name: &str, wanted: bool) {
         self.table.want(name, wanted);
@@ -147,6 +154,21 @@ impl LinkWatch {
                 Some(_) => {}
             }
         }
+    }
+}
+
+/// Brings interfaces up and down.
+pub(crate) struct Switcher(Handle);
+
+impl Switcher {
+    /// Does so with the interface of this number.
+    ///
+    /// # Errors
+    /// There is none, or the kernel does not let us.
+    pub(crate) async fn set(&self, ifindex: u32, up: bool) -> Result<(), rtnetlink::Error> {
+        let link = LinkUnspec::new_with_index(ifindex);
+        let link = if up { link.up() } else { link.down() };
+        self.0.link().set(link.build()).execute().await
     }
 }
 

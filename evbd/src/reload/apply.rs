@@ -143,9 +143,11 @@ fn ports(core: &mut Core, now: Instant) {
                 if scid.is_some() && port.kind == PortKind::Station { interface } else { &port.interface };
             port.is_free()
                 || made.contains(&port.id)
+                || port.kind == PortKind::Extended && core.config.plugs(&port.interface)
                 || wanted.iter().any(|(i, kind)| *name == **i && port.kind == *kind)
         };
         if core.ports.get(index).is_some_and(|port| !stays(port)) {
+            csp::forget(core, now, index);
             channels::retire(core, now, index);
         }
     }

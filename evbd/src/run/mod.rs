@@ -20,6 +20,7 @@ mod ports;
 pub(crate) mod profiles;
 mod requests;
 mod stop;
+mod switch;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -48,6 +49,7 @@ use kernel::KernelPlane;
 pub(crate) use libvirt::Libvirt;
 pub(crate) use planes::Planes;
 use profiles::{News, Profiles, Read};
+use switch::Switch;
 
 use crate::{
     api::{About, Server},
@@ -102,6 +104,7 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
     let mut links = LinkWatch::start(names).context("cannot watch interfaces")?;
     let (said_in, mut said) = mpsc::channel(NEWS_QUEUE);
     let guests = guests::start(core.config(), &mut links, said_in);
+    ports::watch_patterns(core.config(), &mut links);
     let mut daemon = Daemon {
         core,
         planes,
@@ -112,6 +115,7 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
         devices: Devices::start(reports_in)?,
         kernel: KernelPlane::start(told_in)?,
         libvirt,
+        switch: Switch::start(links.switcher()),
         links,
         guests,
         watched: BTreeMap::new(),
@@ -187,6 +191,8 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
     if let Some(libvirt) = &daemon.libvirt {
         libvirt.stop();
     }
+    daemon.input(Input::End);
+    daemon.switch.end().await;
     tracing::info!("stopping; VSIs stay associated, until their keep-alive ends or evbd is back");
     Ok(())
 }
@@ -222,6 +228,7 @@ struct Daemon {
     /// The service for libvirt, if it is served.
     libvirt: Option<Libvirt>,
     links: LinkWatch,
+    switch: Switch,
     /// None on a bridge.
     guests: Option<Guests>,
     /// The ports whose interfaces are watched.
@@ -362,6 +369,9 @@ impl Daemon {
                     }
                     self.follow_port(port);
                 }
+                Effect::SetInterface { interface, identity, up } => {
+                    told.push(Tell::Interface { interface, identity, up });
+                }
                 Effect::Remember(record) => self.journal.remember(&record),
                 Effect::Forget(key) => self.journal.forget(&key),
                 Effect::FollowProfiles => {
@@ -384,6 +394,7 @@ impl Daemon {
             match tell {
                 Tell::Peer(port, frame) => self.sockets.send(port, &frame),
                 Tell::People(event) => self.publish(&event),
+                Tell::Interface { interface, identity, up } => self.switch.set(interface, &identity, up),
             }
         }
     }
@@ -423,6 +434,8 @@ impl Daemon {
             | Event::LibvirtDeaf { .. }
             | Event::KernelDrift { .. }
             | Event::ExtensionMtu { .. }
+            | Event::PortLowered { .. }
+            | Event::PortNoRoom { .. }
             | Event::Relay { held: true, .. }
             | Event::Probe { state: Proof::Failed | Proof::Lost, .. } => {
                 tracing::warn!(event = event.name(), "{row}");
@@ -442,6 +455,7 @@ impl Daemon {
 enum Tell {
     Peer(PortId, Vec<u8>),
     People(Event),
+    Interface { interface: String, identity: String, up: bool },
 }
 
 /// Starts to record to the file `to`.

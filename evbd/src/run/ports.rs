@@ -8,9 +8,10 @@ use hairpin::PortId;
 use super::{Daemon, dataplane::Line, limits};
 use crate::{
     channels::End,
+    config::Config,
     event::Event,
     input::{Input, Link},
-    kernel::links::Seen,
+    kernel::links::{LinkWatch, Seen},
     names::is_interface,
     port::PortKind,
 };
@@ -20,7 +21,15 @@ impl Daemon {
     pub(super) fn link(&mut self, interface: &str, seen: Seen) {
         self.see_guest(interface, &seen);
         let found = self.core.ports().find(|(_, name, _)| *name == interface);
-        let Some((port, kind)) = found.map(|(port, _, kind)| (port, kind)) else { return };
+        let Some((port, kind)) = found.map(|(port, _, kind)| (port, kind)) else {
+            if self.core.config().plugs(interface) {
+                let there = seen.link != Link::Absent;
+                self.core.handle(self.clock.now(), Input::Plug { interface: interface.to_owned(), there });
+                // One that is a port now is told of again.
+                self.drain();
+            }
+            return;
+        };
         if kind.speaks() {
             let groups = self.groups(interface);
             self.sockets.follow(port, kind, interface, None, groups, &seen);
@@ -40,6 +49,10 @@ impl Daemon {
         }
         let now = self.clock.now();
         self.seen.insert(port, seen.clone());
+        if let (PortKind::Extended, Link::Present { ifindex, .. }) = (kind, &seen.link) {
+            let identity = self.switch.identity(*ifindex);
+            self.core.handle(now, Input::Administered { port, up: seen.enabled, identity });
+        }
         self.core.handle(now, Input::Link { port, link: seen.link });
         if let Some(on) = followed.reflective {
             self.core.handle(now, Input::ReflectiveApplied { port, on });
@@ -162,5 +175,12 @@ impl Daemon {
 
     pub(super) fn ports(&self) -> BTreeMap<PortId, String> {
         self.core.ports().map(|(port, interface, _)| (port, interface.to_owned())).collect()
+    }
+}
+
+/// Has interfaces told of whose names match patterns of a port extender's ports.
+pub(super) fn watch_patterns(config: &Config, links: &mut LinkWatch) {
+    if let Some(extender) = config.extender() {
+        links.want_matching(extender.patterns.clone());
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Daemon, Libvirt};
+use super::{Daemon, Libvirt, ports};
 use crate::{
     api::{Request, Table},
     config,
@@ -62,6 +62,7 @@ impl Daemon {
         if let Some(libvirt) = &self.libvirt {
             libvirt.set_limit(self.core.config().max_vsis);
         }
+        ports::watch_patterns(self.core.config(), &mut self.links);
         // Also those that stay: their agents may listen elsewhere.
         let interfaces = self.watched.values().filter(|name| is_interface(name));
         interfaces.for_each(|interface| self.links.want(interface, true));

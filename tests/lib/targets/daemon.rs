@@ -311,6 +311,7 @@ impl Daemon {
                 }
                 Effect::FollowChannels(_)
                 | Effect::FollowExtended(_)
+                | Effect::SetInterface { .. }
                 | Effect::FollowProfiles
                 | Effect::AskManager(_)
                 | Effect::ApplyDcb { .. } => {}

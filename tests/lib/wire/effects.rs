@@ -93,6 +93,7 @@ impl Wire {
                 | Effect::Extend { .. }
                 | Effect::Channel { .. }
                 | Effect::Upstream(_)
+                | Effect::SetInterface { .. }
                 | Effect::FollowProfiles => {}
                 Effect::AskManager(_) => m.asked += 1,
                 Effect::ApplyDcb { port, settings, target: Target::Core } => {

@@ -63,6 +63,18 @@ fn ports_of_an_extender() {
     assert_eq!(ends.count(), 2);
 }
 
+const SESSIONS: &str = "role = \"extender\"\n[[port]]\ninterface = \"up\"\nkind = \"upstream\"\n\
+     [[port]]\ninterface = \"vnet*\"\nkind = \"extended\"\nrate = 1000000\n";
+
+#[test]
+fn ports_by_pattern() {
+    let config = parse(SESSIONS).unwrap();
+    assert!(config.plugs("vnet0") && !config.plugs("up") && !config.plugs("tap0"));
+    assert_eq!((config.carrier.rate("vnet7"), config.carrier.rate("up")), (Some(1_000_000), None));
+    let named = format!("{SESSIONS}[[port]]\ninterface = \"vnet7\"\nkind = \"extended\"\n");
+    assert!(!parse(&named).unwrap().plugs("vnet7"), "it has an entry of its own");
+}
+
 #[test]
 fn what_is_not_allowed() {
     let bridge = |from: &str, to: &str| BRIDGE.replace(from, to);
@@ -82,6 +94,18 @@ fn what_is_not_allowed() {
         (extender("id = 101", "id = 200"), "has this channel", "once"),
         (extender("id = 101", "framing = \"etag\""), "cannot have that", "`framing` on upstream"),
         (extender("id = 101", "id = 0x100000"), "several members", "1 to 1048575"),
+        (
+            extender("interface = \"v1\"", "interface = \"v*\""),
+            "no channel of the file",
+            "`interface` and `kind`",
+        ),
+        (
+            format!("{EXTENDER}[[port]]\ninterface = \"v*\"\nkind = \"extended\"\n"),
+            "beside channels",
+            "by name",
+        ),
+        (SESSIONS.replace("vnet*", "*"), "is any interface", "vnet*"),
+        (SESSIONS.replace("extended", "cascade"), "only extended ports", "one interface"),
         (extender("ports = [\"v1\"]", "ports = [\"up\"]"), "no channel leads to `up`", "extended"),
     ] {
         let (error, says) = parse(&text).unwrap_err();

@@ -46,6 +46,7 @@ pub(super) enum Question {
 struct Known {
     index: u32,
     link: Link,
+    enabled: bool,
     master: Option<u32>,
     port_mask: u16,
 }
@@ -181,7 +182,8 @@ impl Table {
             self.names.remove(&before.index);
         }
         let master = master_index(message);
-        *known = Some(Known { index, link: link(message), master, port_mask: port_mask(message) });
+        let enabled = message.header.flags.contains(LinkFlags::Up);
+        *known = Some(Known { index, link: link(message), enabled, master, port_mask: port_mask(message) });
         self.names.insert(index, name.to_owned());
         self.forget_masters();
         match master.filter(|master| !self.masters.contains_key(master)) {
@@ -214,7 +216,7 @@ impl Table {
             self.wanted.remove(name);
         }
         self.forget_masters();
-        self.ready.push_back((name.to_owned(), Seen { link: Link::Absent, master: None }));
+        self.ready.push_back((name.to_owned(), Seen { link: Link::Absent, enabled: false, master: None }));
     }
 
     fn master(&mut self, index: u32, message: &LinkMessage) {
@@ -248,7 +250,8 @@ impl Table {
             kind: kind.clone(),
             port_mask: known.port_mask,
         });
-        self.ready.push_back((name.to_owned(), Seen { link: known.link.clone(), master }));
+        self.ready
+            .push_back((name.to_owned(), Seen { link: known.link.clone(), enabled: known.enabled, master }));
     }
 
     fn wonder(&mut self, question: Question) {
