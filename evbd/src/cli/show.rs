@@ -122,6 +122,7 @@ const fn columns(table: Table) -> Columns {
             ("BECAUSE", "carrier_because"),
             ("FAST", "fast_path"),
             ("WHY NOT", "fast_path_because"),
+            ("CUT", "cut_because"),
             ("RX", "rx_frames"),
             ("TX", "tx_frames"),
             ("REFLECTED", "reflected"),

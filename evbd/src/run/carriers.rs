@@ -22,6 +22,8 @@ pub(crate) struct Carried {
     fast_path: bool,
     /// Why it does not.
     fast_path_because: Option<String>,
+    /// Why super-frames are cut before they get the tag of an E-channel; none where they keep whole, or get none.
+    cut_because: Option<String>,
 }
 
 impl Carried {
@@ -31,11 +33,18 @@ impl Carried {
             carrier_because: because.to_owned(),
             fast_path: false,
             fast_path_because: None,
+            cut_because: None,
         }
     }
 
     const fn xdp(carrier_because: String) -> Self {
-        Self { carrier: Name::Xdp, carrier_because, fast_path: false, fast_path_because: None }
+        Self {
+            carrier: Name::Xdp,
+            carrier_because,
+            fast_path: false,
+            fast_path_because: None,
+            cut_because: None,
+        }
     }
 
     /// Whether the kernel forwards its frames where that is settled.
@@ -67,6 +76,8 @@ pub(super) struct Wanted<'a> {
     pub(super) probed: bool,
     /// It is of port extension: a cascade or upstream port, or a port extender's.
     pub(super) extends: bool,
+    /// Nothing that comes is for this host: it is a port extender's, and not towards its bridge.
+    pub(super) everything: bool,
     /// The tags of E-channels that frames come in with.
     pub(super) tags: Option<ChannelTags>,
     /// Slots of a receive ring.
@@ -97,11 +108,6 @@ impl Carriers {
         wanted: &Wanted<'_>,
     ) -> anyhow::Result<(Carried, Vec<ChannelFilter>)> {
         let because = match wanted.choice {
-            // AF_XDP leaves what goes to reserved addresses to the kernel, and knows no E-channels.
-            Choice::Xdp if wanted.extends => anyhow::bail!(
-                "{}: port extension needs `carrier` = \"packet\" or \"auto\", for AF_XDP knows no E-channels",
-                wanted.interface
-            ),
             Choice::Auto if wanted.extends => "port extension".to_owned(),
             // AF_XDP takes all frames of the interface away from the packet sockets of channels.
             Choice::Xdp if wanted.svid.is_some() || wanted.channels.is_some() => {
@@ -151,12 +157,15 @@ impl Carriers {
             filter.refuse(wanted.channels.unwrap_or_default().iter().copied())?;
             filters.push(filter);
         }
+        let super_frames = sockets.first().and_then(PacketPort::super_frames);
+        let cut_because = super_frames.and_then(Result::err).map(str::to_owned);
         worker.add_port(wanted.port, sockets)?;
         let carried = Carried {
             carrier: Name::Packet,
             carrier_because: because,
             fast_path: slow.is_none(),
             fast_path_because: slow,
+            cut_because,
         };
         Ok((carried, filters))
     }
@@ -187,7 +196,12 @@ impl Failed {
 }
 
 fn xdp(worker: &WorkerHandle, wanted: &Wanted<'_>, zero_copy_only: bool) -> Result<XdpMode, Failed> {
-    let xdp = XdpOptions { keep_probes: wanted.probed, zero_copy_only };
+    let xdp = XdpOptions {
+        keep_probes: wanted.probed,
+        zero_copy_only,
+        tags: wanted.tags,
+        everything: wanted.everything,
+    };
     let (count, first) = (worker.threads(), wanted.port.index());
     let group = XdpPort::open_group(wanted.interface, xdp, &options(wanted), count, first);
     let (mode, ports) = group.map_err(Failed::Open)?;

@@ -409,6 +409,11 @@ impl Dataplane {
             choice: self.carrier.choice(line.interface),
             probed: role == Some(Role::Uplink),
             extends: matches!(role, Some(Role::Cascade | Role::Upstream | Role::Extended)),
+            everything: match role {
+                Some(Role::Extended) => true,
+                Some(Role::Cascade) => self.plane.control().kind() == RelayKind::Extender,
+                _ => false,
+            },
             tags,
             ring: ring_slots(self.carrier.rings_mib, ports.saturating_mul(threads)),
             svid: line.svid,

@@ -32,6 +32,7 @@ use crate::{
     batch::Batch,
     error::{OpenError, PortError, Step},
     filter,
+    frame::ChannelTags,
     packet::{Options, PacketPort},
     port::Port,
     socket::{Bound, EVERY_PROTOCOL, Opening, at},
@@ -50,6 +51,11 @@ pub struct XdpOptions {
     pub keep_probes: bool,
     /// Refuse the interface where its driver does not read and write the memory itself.
     pub zero_copy_only: bool,
+    /// The tags of E-channels that frames come in with: the port is a cascade or upstream port. What comes up by one and
+    /// is meant for the daemon is left to the kernel; what comes down by one is not.
+    pub tags: Option<ChannelTags>,
+    /// Leave nothing to the kernel: on a port extender's ports towards stations, and towards other port extenders.
+    pub everything: bool,
 }
 
 /// How frames get from the interface to the port.
@@ -202,7 +208,7 @@ impl Diverted {
             let what = format!("this kernel does not tell VLAN tags of a veth's frames: {error}");
             at(interface, Step::Divert)(io::Error::other(what))
         })?;
-        let made = Made { sockets: table.as_fd(), mac: watch.mac, keep_probes: options.keep_probes, tag };
+        let made = Made { sockets: table.as_fd(), mac: watch.mac, options, tag };
         let attached = attach(&made, watch.ifindex, &facts, options);
         let (link, mode) = attached.map_err(at(interface, Step::Program))?;
         let program = Arc::new(Attached { table, link });

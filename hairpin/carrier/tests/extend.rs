@@ -11,7 +11,10 @@ use std::{
     sync::{Arc, mpsc::sync_channel},
 };
 
-use carrier::{ChannelTags, Event, Options, PacketPort, PortStats, Worker, WorkerHandle, WorkerOptions};
+use carrier::{
+    ChannelTags, Event, Options, PacketPort, PortStats, Worker, WorkerHandle, WorkerOptions, XdpOptions,
+    XdpPort,
+};
 use ether::{Framing, Pcid, Vid};
 use hairpin::{Control, Extension, Limits, Parameters, PortConfig, PortId, Relay, RelayKind, Role};
 use lab::{Ns, Rng, ping, segment, tcp, udp};
@@ -21,6 +24,17 @@ const TWO: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 const MIB: usize = 1 << 20;
 const UP: PortId = PortId(0);
 const STATION: PortId = PortId(1);
+
+/// What becomes of super-frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// The kernel puts tags on.
+    Whole,
+    /// They are cut.
+    Cut,
+    /// There are none.
+    Xdp,
+}
 
 struct Node {
     worker: WorkerHandle,
@@ -36,19 +50,22 @@ impl Node {
         Self { worker, _events: events }
     }
 
-    /// A port by which frames come with these tags; `whole`: what the kernel tags keeps whole.
-    fn add(&self, ns: &Ns, id: PortId, interface: &str, tags: Option<ChannelTags>, whole: bool) {
+    /// A port by which frames come with these tags.
+    fn add(&self, ns: &Ns, id: PortId, interface: &str, tags: Option<ChannelTags>, how: How) {
         let name = interface.to_owned();
-        let ports = ns.run(move || {
-            let options = Options { tags, ring: 1024, ..Options::default() };
-            if whole {
-                PacketPort::open_group(&name, &options, 1)
-            } else {
-                PacketPort::open(&name, &options).map(|port| vec![port])
-            }
+        let options = Options { tags, ring: 1024, ..Options::default() };
+        if how == How::Xdp {
+            let xdp = XdpOptions { tags, everything: tags.is_none(), ..XdpOptions::default() };
+            let group = ns.run(move || XdpPort::open_group(&name, xdp, &options, 1, 0));
+            self.worker.add_port(id, group.unwrap().1).unwrap();
+            return;
+        }
+        let ports = ns.run(move || match how {
+            How::Whole => PacketPort::open_group(&name, &options, 1),
+            _ => PacketPort::open(&name, &options).map(|port| vec![port]),
         });
         let ports = ports.unwrap();
-        let whole = tags.filter(|_| whole).map(|_| Ok(()));
+        let whole = tags.filter(|_| how == How::Whole).map(|_| Ok(()));
         assert_eq!(ports[0].super_frames(), whole);
         self.worker.add_port(id, ports).unwrap();
     }
@@ -69,7 +86,7 @@ struct Lab {
 }
 
 impl Lab {
-    fn new(framing: Framing, whole: bool) -> Self {
+    fn new(framing: Framing, how: How) -> Self {
         let hub = Ns::new();
         let mut control = Control::new(RelayKind::Bridge, &Limits::default());
         let pcid = |n: u16| Pcid::new(u32::from(n) + 101).unwrap();
@@ -94,9 +111,9 @@ impl Lab {
             control.set_upstream(Some(UP));
             let node = Node::new(control);
             let tags = |down| Some(ChannelTags { framing, down });
-            node.add(&ns, UP, "up0", tags(true), whole);
-            node.add(&ns, STATION, "p0", None, whole);
-            bridge.add(&hub, PortId(n), &cascade, tags(false), whole);
+            node.add(&ns, UP, "up0", tags(true), how);
+            node.add(&ns, STATION, "p0", None, how);
+            bridge.add(&hub, PortId(n), &cascade, tags(false), how);
             (node, ns, station)
         });
         let [(a, a_ns, one), (b, b_ns, two)] = made;
@@ -119,8 +136,8 @@ fn datagrams(lab: &Lab, size: usize, octets: usize) {
     }
 }
 
-fn everything_arrives(framing: Framing, whole: bool) {
-    let lab = Lab::new(framing, whole);
+fn everything_arrives(framing: Framing, how: How) {
+    let lab = Lab::new(framing, how);
     let [one, two] = &lab.stations;
     for (n, station) in [one, two].into_iter().enumerate() {
         station.ip(&format!("addr add fd00::{}/64 dev eth0 nodad", n + 1));
@@ -129,30 +146,36 @@ fn everything_arrives(framing: Framing, whole: bool) {
     // Neither a multiple of a segment nor of a word.
     for address in ["10.0.0.2", "fd00::2"] {
         let rate = tcp(one, two, address.parse().unwrap(), 16 * MIB + 12_345);
-        eprintln!("{framing:?}, whole: {whole}, {address}: {rate:.2} Gbit/s");
+        eprintln!("{framing:?}, {how:?}, {address}: {rate:.2} Gbit/s");
     }
     for (size, octets) in [(1400, 29 * 1400 - 100), (1399, 11 * 1399), (333, 20 * 333 + 1)] {
         datagrams(&lab, size, octets);
     }
     let (up, down) = (lab.bridge.stats(PortId(0)), lab.bridge.stats(PortId(1)));
-    assert_eq!(up.rx_super_frames > 100, whole, "{up:?}");
+    assert_eq!(up.rx_super_frames > 100, how == How::Whole, "{up:?}");
     assert_eq!((up.rx_bad_channel, up.rx_unreadable, down.tx_too_long, down.tx_refused), (0, 0, 0, 0));
 }
 
 #[test]
 fn super_frames_keep_whole_behind_an_e_tag() {
-    everything_arrives(Framing::Etag, true);
+    everything_arrives(Framing::Etag, How::Whole);
 }
 
 #[test]
 fn super_frames_keep_whole_behind_a_vn_tag() {
-    everything_arrives(Framing::Vntag, true);
+    everything_arrives(Framing::Vntag, How::Whole);
 }
 
 #[test]
 fn super_frames_are_cut_behind_tags() {
-    everything_arrives(Framing::Etag, false);
-    everything_arrives(Framing::Vntag, false);
+    everything_arrives(Framing::Etag, How::Cut);
+    everything_arrives(Framing::Vntag, How::Cut);
+}
+
+#[test]
+fn frames_by_e_channels_go_by_af_xdp() {
+    everything_arrives(Framing::Etag, How::Xdp);
+    everything_arrives(Framing::Vntag, How::Xdp);
 }
 
 /// A network card, and what passes for one, would cut super-frames as if there was no tag.

@@ -91,7 +91,7 @@ impl TxCopy {
     }
 
     /// Octets of its tags that count against the MTU: of a lone C-tag none do, but all behind any other.
-    pub(super) fn overhead(&self) -> usize {
+    pub(crate) fn overhead(&self) -> usize {
         if self.tags == 0 || self.tpid() == Some(EtherType::C_VLAN) { 0 } else { self.tags }
     }
 

@@ -10,7 +10,7 @@ use crate::{
     batch::{Batch, Place, Row, Sent, TxCopy, TxQueue},
     checksum::{self, Finish},
     error::{OpenError, PortError, Step},
-    frame::{ADDRESSES, Head, RxError},
+    frame::{ADDRESSES, ChannelTags, Head, RxError},
     segment,
     socket::at,
     sys::{
@@ -80,7 +80,8 @@ impl XdpPort {
             queue.receive(umem, Batch::FRAMES - self.arrived.len(), &mut self.arrived);
         }
         for place in self.arrived.drain(..) {
-            let head = read(umem, place, self.unfinished, &mut self.counters.rx_completed);
+            let (tags, completed) = (self.options.tags, &mut self.counters.rx_completed);
+            let head = read(umem, place, self.unfinished, tags, completed);
             let octets = usize::try_from(place.len).unwrap_or(0);
             self.counters.received(head.map(|head| octets - (head.start - ADDRESSES)));
             rows.push(Row { place: Place::Chunk(place), head });
@@ -177,7 +178,7 @@ impl XdpPort {
         let queue = self.queues.get_mut(turn).ok_or(Lost::Refused)?;
         if copy.is_super_frame() {
             send_cut(queue, copy, batch, self.longest)?;
-        } else if octets > self.longest {
+        } else if octets + copy.overhead() > self.longest {
             return Err(Lost::TooLong);
         } else if queue.room() == 0 {
             return Err(Lost::Full);
@@ -196,7 +197,8 @@ impl XdpPort {
 /// Queues the frames that a super-frame stands for.
 fn send_cut(queue: &mut Xsk, copy: &TxCopy, batch: &mut Batch, longest: usize) -> Result<(), Lost> {
     let (frame, ip) = (copy.whole(batch), copy.ip(batch));
-    let tag = copy.front().len() - ADDRESSES;
+    // Of the longest frame, without the tag that does not count.
+    let tag = copy.front().len() - ADDRESSES - copy.overhead();
     let umem = batch.umem.as_mut().ok_or(Lost::Refused)?;
     let mut sent = Ok(());
     let cut = segment::segment(&frame, copy.vnet(), ip, &mut Vec::new(), |segment| {
@@ -274,8 +276,14 @@ enum Lost {
 
 /// Finishes a received frame's checksum where it is wanting, and understands its beginning. One that cannot be told is
 /// refused where frames may come with `unfinished` ones.
-fn read(umem: &mut Umem, place: xsk::Place, unfinished: bool, completed: &mut u64) -> Result<Head, RxError> {
-    let head = Head::read(umem.octets(place), VnetHdr::default(), None, None)?;
+fn read(
+    umem: &mut Umem,
+    place: xsk::Place,
+    unfinished: bool,
+    tags: Option<ChannelTags>,
+    completed: &mut u64,
+) -> Result<Head, RxError> {
+    let head = Head::read(umem.octets(place), VnetHdr::default(), None, tags)?;
     let packet = umem.octets_mut(place).get_mut(head.start..).unwrap_or_default();
     match checksum::finish(packet) {
         Finish::Whole => {}

@@ -3,13 +3,18 @@
 //! What the host's own packet sockets must hear goes on to the kernel: frames to a reserved address [Q 8.6.3], LLDP and
 //! ECP to the interface's own address, and on an uplink probes of reflective relay. A tag the kernel keeps beside a
 //! frame is put back into it. Frames of a queue without a socket go on to the kernel.
+//!
+//! Of frames by E-channels, what comes up to a controlling bridge is left to the kernel by the same rules, and ECP to
+//! whatever address; what comes down to a port extender is not for its host [BR 7].
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use ether::{EtherType, MacAddr, mac};
 
+use super::XdpOptions;
 use crate::{
     assembler::Assembler,
+    frame::ChannelTags,
     sys::bpf::{Insn, code::*, regs},
 };
 
@@ -20,22 +25,52 @@ pub(super) struct Made<'a> {
     pub(super) sockets: BorrowedFd<'a>,
     /// The interface's address.
     pub(super) mac: MacAddr,
-    /// Leave probes of reflective relay to the kernel.
-    pub(super) keep_probes: bool,
+    /// What is left to the kernel.
+    pub(super) options: XdpOptions,
     /// The number of the kernel's function that tells a tag kept beside the frame.
     pub(super) tag: Option<i32>,
 }
 
 impl Made<'_> {
     pub(super) fn program(&self) -> Vec<Insn> {
+        let XdpOptions { keep_probes, tags, everything, .. } = self.options;
         let mut program = Program::new();
         // r6 stays the context; r7 and r8 are the frame's begin and end.
         program.add(MOVE_REGISTER, regs(6, 1), 0, 0);
         program.frame(LEN_ETHERNET, Target::Divert);
+        if !everything {
+            self.keep(&mut program, keep_probes, tags);
+        }
+        program.land(Target::Ours);
+        if let Some(function) = self.tag {
+            program.put_tag_back(function);
+        }
+
+        program.land(Target::Divert);
+        program.add(LOAD_32, regs(2, 6), CONTEXT_QUEUE, 0);
+        program.map(1, self.sockets.as_raw_fd());
+        program.add(MOVE, regs(3, 0), 0, XDP_PASS);
+        program.call(REDIRECT_MAP);
+        program.add(EXIT, 0, 0, 0);
+        // The kernel takes no program with instructions that nothing leads to.
+        if !everything {
+            program.end(Target::Keep, XDP_PASS);
+        }
+        if self.tag.is_some() {
+            program.end(Target::Drop, XDP_DROP);
+        }
+        program.done()
+    }
+
+    /// Leaves frames to the kernel that are meant for the host's own sockets.
+    fn keep(&self, program: &mut Program, keep_probes: bool, tags: Option<ChannelTags>) {
         // The address as one word and a half.
         program.add(LOAD_32, regs(1, 7), 0, 0);
         program.add(LOAD_16, regs(2, 7), 4, 0);
         program.add(LOAD_16, regs(3, 7), 12, 0);
+        if let Some(tags) = tags.filter(|tags| tags.down) {
+            program.jump(IF_EQUAL, regs(3, 0), i32::from(tags.framing.tpid().0.to_be()), Target::Ours);
+        }
 
         // 01-80-C2-00-00-00 to -0F.
         let (high, low) = halves(mac::NEAREST_CUSTOMER_BRIDGE);
@@ -52,29 +87,21 @@ impl Made<'_> {
             program.jump(IF_EQUAL, regs(2, 0), low, Target::Keep);
             program.land(Target::Next);
         }
-        if self.keep_probes {
+        if keep_probes {
             // In whatever VLAN they are.
             let (high, low) = halves(mac::PROBE_GROUP);
             program.jump(UNLESS_EQUAL_32, regs(1, 0), high, Target::Next);
             program.jump(IF_EQUAL, regs(2, 0), low, Target::Keep);
             program.land(Target::Next);
         }
-        if let Some(function) = self.tag {
-            program.put_tag_back(function);
+        if let Some(tags) = tags.filter(|tags| !tags.down) {
+            program.jump(UNLESS_EQUAL, regs(3, 0), i32::from(tags.framing.tpid().0.to_be()), Target::Ours);
+            let behind = i32::try_from(tags.framing.overhead()).unwrap_or(0);
+            program.frame(LEN_ETHERNET + behind, Target::Ours);
+            let at = i16::try_from(LEN_ETHERNET - LEN_ETHERTYPE + behind).unwrap_or(0);
+            program.add(LOAD_16, regs(3, 7), at, 0);
+            program.jump(IF_EQUAL, regs(3, 0), i32::from(EtherType::ECP.0.to_be()), Target::Keep);
         }
-
-        program.land(Target::Divert);
-        program.add(LOAD_32, regs(2, 6), CONTEXT_QUEUE, 0);
-        program.map(1, self.sockets.as_raw_fd());
-        program.add(MOVE, regs(3, 0), 0, XDP_PASS);
-        program.call(REDIRECT_MAP);
-        program.add(EXIT, 0, 0, 0);
-        program.end(Target::Keep, XDP_PASS);
-        // The kernel takes no program with instructions that nothing leads to.
-        if self.tag.is_some() {
-            program.end(Target::Drop, XDP_DROP);
-        }
-        program.done()
     }
 }
 
@@ -82,6 +109,8 @@ impl Made<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Target {
     Next,
+    /// No more asking: a tag may be put back, then it is diverted.
+    Ours,
     Divert,
     Keep,
     Drop,
@@ -139,6 +168,7 @@ fn halves(mac: MacAddr) -> (i32, i32) {
 }
 
 const LEN_ETHERNET: i32 = 14;
+const LEN_ETHERTYPE: i32 = 2;
 const LEN_TAG: i32 = 4;
 
 // Fields of `struct xdp_md`.
@@ -156,6 +186,8 @@ const XDP_PASS: i32 = 2;
 mod tests {
     use std::os::fd::AsFd;
 
+    use ether::Framing;
+
     use super::*;
     use crate::sys::bpf;
 
@@ -163,8 +195,17 @@ mod tests {
     #[test]
     fn the_kernel_takes_it() {
         let sockets = bpf::sockets(4).expect("root");
-        for keep_probes in [false, true] {
-            let made = Made { sockets: sockets.as_fd(), mac: MacAddr::broadcast(), keep_probes, tag: None };
+        let plain = XdpOptions::default();
+        let tags = |framing, down| Some(ChannelTags { framing, down });
+        for options in [
+            plain,
+            XdpOptions { keep_probes: true, ..plain },
+            XdpOptions { everything: true, ..plain },
+            XdpOptions { tags: tags(Framing::Etag, true), ..plain },
+            XdpOptions { tags: tags(Framing::Etag, false), ..plain },
+            XdpOptions { tags: tags(Framing::Vntag, false), ..plain },
+        ] {
+            let made = Made { sockets: sockets.as_fd(), mac: MacAddr::broadcast(), options, tag: None };
             bpf::load_xdp(&made.program(), None).unwrap();
         }
     }
