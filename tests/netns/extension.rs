@@ -1,7 +1,10 @@
 //! Port extenders in namespaces: E-TAG and VN-Tag on a real wire, and an MTU that has no room for them.
 
+mod edge;
+mod kills;
 mod loss;
 mod plug;
+mod strangers;
 mod tree;
 
 use evb_tests::{

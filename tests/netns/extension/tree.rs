@@ -1,6 +1,9 @@
 //! A controlling bridge and two port extenders, one behind the other, with two hosts each, by sessions.
 
-use std::time::{Duration, Instant};
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use evb_tests::{
     evbd_program,
@@ -104,4 +107,25 @@ pub(super) async fn up(bridge: &Client, count: usize) -> Vec<Value> {
     let rows =
         table(bridge, Table::Ports, PATIENCE, |rows| rows.iter().filter(extended).count() == count).await;
     rows.into_iter().filter(|row| says(row, "port").contains(':')).collect()
+}
+
+/// A steady stream of pings from a host, once a millisecond, in the background.
+pub(super) fn stream(from: &Netns, to: u8, seconds: u16) -> impl FnOnce() -> Value + use<> {
+    let mut command = from.command(evbd_program!());
+    command.args(["lab-probe", "stream", &format!("192.0.2.{to}"), "--seconds", &seconds.to_string()]);
+    let child = command.stdout(Stdio::piped()).spawn().expect("the pinger starts");
+    move || {
+        let output = child.wait_with_output().expect("the pinger ends");
+        serde_json::from_slice(&output.stdout).expect("what it saw")
+    }
+}
+
+/// The longest gap of a stream in milliseconds: from the last request before it that was answered to the first after it.
+pub(super) fn blackout(seen: &Value) -> u64 {
+    let gaps = seen["gaps"].as_array().expect("gaps");
+    let length = |gap: &Value| {
+        let to = gap["to_us"].as_u64().unwrap_or_else(|| panic!("it never ended: {seen}"));
+        (to - gap["from_us"].as_u64().unwrap()) / 1000
+    };
+    gaps.iter().map(length).max().unwrap_or(0)
 }
