@@ -7,23 +7,29 @@
 //! * Each (address, VLAN) a VSI names is a static entry on its port. If several VSIs name the same one, the VSI
 //!   opened last has it, and when that closes, the one before it. Another policy for an open VSI is no opening.
 
+mod error;
+mod vsis;
+
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
 use ether::{ECid, MacAddr, Pcid, Pcp, Vid, mac};
 use serde::{Deserialize, Serialize};
 
+pub use self::error::ControlError;
+
+use self::vsis::{Vsi, Vsis};
 use crate::{
     extend::{Channels, Extension, Floods, Members},
-    lag::LagId,
-    policy::{Policy, PolicyError},
-    port::{PortConfig, PortId, Role},
-    row::Row,
-    snapshot::{EdgeMode, LagPlan, PortPlan, RelayKind, Snapshot, VsiPlan},
+    lag::{LagId, Lags},
+    policy::{MirrorTo, Policy},
+    port::{PortConfig, PortId, Role, VidSet},
+    row::{LagPlan, Plan, Row},
+    snapshot::{EdgeMode, RelayKind, Snapshot, VsiRow},
     switch::Limits,
-    vsi::VsiState,
+    verdict::MirrorTarget,
 };
 
 /// The daemon's name for a VSI.
@@ -53,105 +59,36 @@ pub struct VsiEntry {
     pub policy: Arc<Policy>,
 }
 
-/// Why the model refuses an edit; it is unchanged then. All are the caller's fault.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ControlError {
-    /// The port's number is beyond the limit.
-    #[error("port {port} is out of range: the limit is {limit} ports")]
-    PortRange {
-        /// The port.
-        port: PortId,
-        /// [`Limits::ports`].
-        limit: u16,
-    },
-    /// The role does not exist in this kind of relay, or differs from the one the port was added with.
-    #[error("port {0}: the role is not possible here")]
-    Role(PortId),
-    /// The relay has another uplink.
-    #[error("port {port}: the relay has an uplink already, port {uplink}")]
-    SecondUplink {
-        /// The port refused.
-        port: PortId,
-        /// The uplink.
-        uplink: PortId,
-    },
-    /// VLANs configured on a downlink, where only VSIs bring VLANs.
-    #[error("port {0}: a downlink gets its VLANs from VSIs only")]
-    DownlinkVlans(PortId),
-    /// `reflective`, `guard` or `takes_over` on a port of an edge relay.
-    #[error("port {0}: reflection, guard and taking over are for bridge ports")]
-    NotBridgePort(PortId),
-    /// `takes_over` on a port with `guard`.
-    #[error("port {0}: sources are guarded there, so it cannot take addresses over")]
-    TakesOver(PortId),
-    /// An edge mode for a bridge or a port extender.
-    #[error("only an edge relay has a mode")]
-    NoMode,
-    /// An E-channel for a port that can have none, or behind a port that is no cascade port.
-    #[error("port {0}: no E-channel can end there")]
-    NoChannelThere(PortId),
-    /// The E-channel ends at another port.
-    #[error("port {port}: E-channel {pcid} ends at port {other}")]
-    ChannelTaken {
-        /// The port refused.
-        port: PortId,
-        /// The channel.
-        pcid: Pcid,
-        /// Whose it is.
-        other: PortId,
-    },
-    /// A LAG member that is no extended port of a bridge, or guards sources, takes addresses over or has VSIs.
-    #[error("port {0}: only extended ports without guard, takeover and VSIs can be of a LAG")]
-    Lag(PortId),
-    /// The VSI's port does not exist.
-    #[error("there is no port {0}")]
-    NoPort(PortId),
-    /// A VSI behind the uplink, or behind a port that is not one of stations.
-    #[error("port {0}: no VSI is behind such a port")]
-    VsiOnUplink(PortId),
-    /// A VSI without filters.
-    #[error("VSI {}: no filter", .0.0)]
-    NoFilter(VsiKey),
-    /// A filter with an address that names no station.
-    #[error("VSI {}: {mac} is no station's address", .vsi.0)]
-    Address {
-        /// The VSI.
-        vsi: VsiKey,
-        /// The address.
-        mac: MacAddr,
-    },
-    /// A policy that cannot do what it says.
-    #[error("VSI {}: policy: {error}", .vsi.0)]
-    Policy {
-        /// The VSI.
-        vsi: VsiKey,
-        /// What is wrong.
-        error: PolicyError,
-    },
-}
-
 /// The model. It is edited freely; nothing happens to frames until a [`Control::snapshot`] is published.
 #[derive(Clone, Debug)]
 pub struct Control {
     kind: RelayKind,
     limits: Limits,
     ports: BTreeMap<PortId, Port>,
-    vsis: BTreeMap<VsiKey, Vsi>,
+    uplink: Option<PortId>,
+    /// Extended ports, by cascade port and channel.
+    behind: BTreeMap<(PortId, Pcid), PortId>,
+    vsis: Vsis,
     /// Grows with every edit whose order matters.
     clock: u64,
-    /// Grows with every edit.
-    edits: u64,
-    /// Of the snapshot before: most edits leave most rows as they are.
-    rows: HashMap<PortId, Arc<Row>>,
     /// By which floods leave for extended ports.
     floods: Floods,
     /// Where the E-channels of a port extender lead.
     members: Members,
     upstream: Option<PortId>,
-    /// The port that stands for each LAG: one of its members, and the same as long as it is one.
-    anchors: BTreeMap<LagId, PortId>,
-    /// What those make, until something changes.
-    channels: Option<Arc<Channels>>,
+    lags: BTreeMap<LagId, Lag>,
+    /// What all that makes, but for `stale`.
+    made: Snapshot,
+    stale: Stale,
+}
+
+/// What of the snapshot is to be made anew.
+#[derive(Clone, Debug, Default)]
+struct Stale {
+    /// Rows of ports.
+    rows: BTreeSet<PortId>,
+    channels: bool,
+    lags: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -161,15 +98,13 @@ struct Port {
     epoch: u64,
     /// When a VSI was last opened here, or the port came up.
     open_epoch: u64,
-    /// When it or a VSI on it was last edited.
-    edited: u64,
 }
 
 #[derive(Clone, Debug)]
-struct Vsi {
-    entry: VsiEntry,
-    opened: u64,
-    state: Arc<VsiState>,
+struct Lag {
+    /// The port that stands for it: one of its members, and the same as long as it is one.
+    anchor: PortId,
+    members: BTreeSet<PortId>,
 }
 
 impl Control {
@@ -180,15 +115,16 @@ impl Control {
             kind,
             limits: *limits,
             ports: BTreeMap::new(),
-            vsis: BTreeMap::new(),
+            uplink: None,
+            behind: BTreeMap::new(),
+            vsis: Vsis::default(),
             clock: 0,
-            edits: 0,
-            rows: HashMap::new(),
             floods: Floods::new(),
             members: Members::new(),
             upstream: None,
-            anchors: BTreeMap::new(),
-            channels: None,
+            lags: BTreeMap::new(),
+            made: Snapshot::new(kind),
+            stale: Stale::default(),
         }
     }
 
@@ -206,7 +142,8 @@ impl Control {
         match self.kind {
             RelayKind::Edge(_) => {
                 self.kind = RelayKind::Edge(mode);
-                self.rows.clear();
+                self.made.set_kind(self.kind);
+                self.stale.rows.extend(self.ports.keys());
                 Ok(())
             }
             RelayKind::Bridge | RelayKind::Extender => Err(ControlError::NoMode),
@@ -234,9 +171,8 @@ impl Control {
         }
         match config.role {
             Role::Uplink => {
-                let other = self.ports().find(|port| port.role == Role::Uplink && port.id != id);
-                if let Some(other) = other {
-                    return Err(ControlError::SecondUplink { port: id, uplink: other.id });
+                if let Some(uplink) = self.uplink.filter(|uplink| *uplink != id) {
+                    return Err(ControlError::SecondUplink { port: id, uplink });
                 }
             }
             Role::Downlink
@@ -248,50 +184,73 @@ impl Control {
         }
         self.check_extension(&config)?;
         let behind = matches!(config.extension, Some(Extension::Behind { .. }));
-        let vsis = || self.vsis.values().any(|vsi| vsi.entry.port == id);
+        let vsis = || !self.vsis.on(id).is_empty();
         if config.lag.is_some() && (!behind || config.guard || config.takes_over || vsis()) {
             return Err(ControlError::Lag(id));
-        }
-        if config.extension.is_some()
-            || old.is_some_and(|old| old.config.extension.is_some())
-            || config.role == Role::Cascade
-        {
-            self.channels = None;
         }
         let comes_up = config.up && old.is_none_or(|old| !old.config.up);
         let (epoch, open_epoch) = old.map_or((self.clock, self.clock), |old| (old.epoch, old.open_epoch));
         self.clock += u64::from(comes_up);
         let open_epoch = if comes_up { self.clock } else { open_epoch };
-        self.edits += 1;
-        let lags = [old.and_then(|old| old.config.lag), config.lag];
-        self.ports.insert(id, Port { config, epoch, open_epoch, edited: self.edits });
-        lags.into_iter().flatten().for_each(|lag| self.anchor(lag));
+        let new = (channel(&config), config.lag);
+        self.uplink = self.uplink.or_else(|| (config.role == Role::Uplink).then_some(id));
+        self.stale.channels |= config.extension.is_some() || config.role == Role::Cascade;
+        let old = self.ports.insert(id, Port { config, epoch, open_epoch }).map(|old| old.config);
+        self.moved(id, old.as_ref(), new);
         Ok(())
     }
 
     /// Takes a port away, and the VSIs on it; what it was.
     pub fn remove_port(&mut self, id: PortId) -> Option<PortConfig> {
-        let port = self.ports.remove(&id)?;
-        self.vsis.retain(|_, vsi| vsi.entry.port != id);
+        let old = self.ports.remove(&id)?.config;
+        for key in self.vsis.on(id) {
+            self.take_out(key);
+        }
         self.clock += 1;
-        self.channels = None;
-        port.config.lag.into_iter().for_each(|lag| self.anchor(lag));
-        Some(port.config)
+        self.uplink = self.uplink.filter(|uplink| *uplink != id);
+        self.stale.channels |= old.role == Role::Cascade || self.kind == RelayKind::Extender;
+        self.moved(id, Some(&old), (None, None));
+        Some(old)
     }
 
-    /// Has one of its members stand for a LAG; the row of that one depends on all.
-    fn anchor(&mut self, lag: LagId) {
-        let members =
-            || self.ports.values().filter(|port| port.config.lag == Some(lag)).map(|port| port.config.id);
-        let old = self.anchors.get(&lag).copied();
-        let Some(anchor) = old.filter(|old| members().any(|id| id == *old)).or_else(|| members().next())
-        else {
-            self.anchors.remove(&lag);
-            return;
-        };
-        let all: Vec<PortId> = if old == Some(anchor) { vec![anchor] } else { members().collect() };
-        self.anchors.insert(lag, anchor);
-        all.into_iter().for_each(|port| self.edit(port));
+    /// What follows from a port that came, changed or went: `new` are its E-channel and its LAG.
+    fn moved(&mut self, id: PortId, old: Option<&PortConfig>, new: (Option<(PortId, Pcid)>, Option<LagId>)) {
+        self.stale.rows.insert(id);
+        self.stale.channels |= old.is_some_and(|old| old.extension.is_some());
+        if let Some(channel) = old.and_then(channel) {
+            self.behind.remove(&channel);
+        }
+        if let Some(channel) = new.0 {
+            self.behind.insert(channel, id);
+        }
+        if let Some(lag) = old.and_then(|old| old.lag) {
+            self.leave(lag, id, new.1);
+        }
+        if let Some(lag) = new.1 {
+            let lag = self.lags.entry(lag).or_insert_with(|| Lag { anchor: id, members: BTreeSet::new() });
+            lag.members.insert(id);
+            self.stale.rows.insert(lag.anchor);
+            self.stale.lags = true;
+        }
+        let mirroring: Vec<u32> = self.vsis.mirroring().collect();
+        for place in mirroring {
+            self.made.set_vsi(place, self.vsi_row(place));
+        }
+    }
+
+    /// A port is not of `lag` any more, unless that is `now`, too. The row of the port that stands for a LAG depends on all.
+    fn leave(&mut self, lag: LagId, id: PortId, now: Option<LagId>) {
+        let Some(of) = self.lags.get_mut(&lag).filter(|_| now != Some(lag)) else { return };
+        of.members.remove(&id);
+        self.stale.lags = true;
+        match of.members.first() {
+            None => drop(self.lags.remove(&lag)),
+            Some(first) if of.anchor == id => {
+                of.anchor = *first;
+                self.stale.rows.extend(&of.members);
+            }
+            Some(_) => drop(self.stale.rows.insert(of.anchor)),
+        }
     }
 
     /// Has floods of `vid` to all of `channel`'s extended ports leave `cascade` as one copy by that E-channel; `None`: each
@@ -301,7 +260,7 @@ impl Control {
             Some(channel) => drop(self.floods.insert((cascade, vid), channel)),
             None => drop(self.floods.remove(&(cascade, vid))),
         }
-        self.channels = None;
+        self.stale.channels = true;
     }
 
     /// Has an E-channel of a port extender lead to `members`; none: nowhere. That of a port itself leads to it unless
@@ -312,13 +271,13 @@ impl Control {
         } else {
             self.members.insert(ecid, members);
         }
-        self.channels = None;
+        self.stale.channels = true;
     }
 
     /// Which of the upstream ports of a port extender is used.
     pub fn set_upstream(&mut self, port: Option<PortId>) {
         self.upstream = port;
-        self.channels = None;
+        self.stale.channels = true;
     }
 
     fn check_extension(&self, config: &PortConfig) -> Result<(), ControlError> {
@@ -329,11 +288,10 @@ impl Control {
                 if role != Role::Bridge || self.port(*cascade).is_none_or(|port| port.role != Role::Cascade) {
                     return Err(ControlError::NoChannelThere(port));
                 }
-                let other =
-                    self.ports().find(|other| other.id != port && other.extension == config.extension);
-                let taken =
-                    |other: &PortConfig| ControlError::ChannelTaken { port, pcid: *pcid, other: other.id };
-                other.map_or(Ok(()), |other| Err(taken(other)))
+                match self.behind.get(&(*cascade, *pcid)).filter(|other| **other != port) {
+                    Some(other) => Err(ControlError::ChannelTaken { port, pcid: *pcid, other: *other }),
+                    None => Ok(()),
+                }
             }
             (Some(Extension::End(_)), RelayKind::Extender) if role != Role::Upstream => Ok(()),
             _ => Err(ControlError::NoChannelThere(port)),
@@ -373,7 +331,7 @@ impl Control {
             return Err(ControlError::Address { vsi: key, mac });
         }
         entry.policy.check().map_err(|error| ControlError::Policy { vsi: key, error })?;
-        let old = self.vsis.get(&key);
+        let old = self.vsis.get(key);
         let state = old.map(|old| Arc::clone(&old.state)).unwrap_or_default();
         let stays = old
             .filter(|old| old.entry.port == entry.port && old.entry.filters == entry.filters)
@@ -386,73 +344,111 @@ impl Control {
         if let Some(port) = self.ports.get_mut(&entry.port) {
             port.open_epoch = self.clock;
         }
-        self.edit(entry.port);
-        self.vsis.insert(key, Vsi { entry, opened: stays.unwrap_or(self.clock), state });
+        self.take_out(key);
+        self.put_in(Vsi { key, entry, opened: stays.unwrap_or(self.clock), state });
         Ok(())
     }
 
     /// Shuts the gate for a VSI; what it was. Addresses learnt on its port are forgotten when the snapshot that
     /// follows is published.
     pub fn close_vsi(&mut self, key: VsiKey) -> Option<VsiEntry> {
-        let vsi = self.vsis.remove(&key)?;
+        let vsi = self.take_out(key)?;
         self.clock += 1;
         if let Some(port) = self.ports.get_mut(&vsi.entry.port) {
             port.epoch = self.clock;
         }
-        self.edit(vsi.entry.port);
         Some(vsi.entry)
     }
 
-    /// Has the row of a port be made anew.
-    fn edit(&mut self, port: PortId) {
-        self.edits += 1;
-        if let Some(port) = self.ports.get_mut(&port) {
-            port.edited = self.edits;
+    fn put_in(&mut self, vsi: Vsi) {
+        let (port, filters, vids) = (vsi.entry.port, vsi.entry.filters.clone(), self.vsis.vid_count());
+        let place = self.vsis.insert(vsi);
+        self.made.set_vsi(place, self.vsi_row(place));
+        self.named(port, &filters, vids);
+    }
+
+    fn take_out(&mut self, key: VsiKey) -> Option<Vsi> {
+        let vids = self.vsis.vid_count();
+        let (place, vsi) = self.vsis.remove(key)?;
+        self.made.set_vsi(place, None);
+        self.named(vsi.entry.port, &vsi.entry.filters, vids);
+        Some(vsi)
+    }
+
+    /// What follows from a VSI on `port` with `filters` that came or went; before that, all had `vids` VLANs.
+    fn named(&mut self, port: PortId, filters: &[VsiFilter], vids: usize) {
+        for (key, owner) in self.vsis.owners(filters) {
+            self.made.set_owner(key, owner);
         }
+        self.stale.rows.insert(port);
+        self.stale.rows.extend(self.uplink.filter(|_| self.vsis.vid_count() != vids));
     }
 
     /// The open VSIs, by key.
     pub fn vsis(&self) -> impl Iterator<Item = (VsiKey, &VsiEntry)> {
-        self.vsis.iter().map(|(key, vsi)| (*key, &vsi.entry))
+        self.vsis.iter().map(|vsi| (vsi.key, &vsi.entry))
     }
 
     /// The tables workers need for the model as it is now.
     #[must_use]
     pub fn snapshot(&mut self) -> Snapshot {
-        let mut vsis: Vec<(&VsiKey, &Vsi)> = self.vsis.iter().collect();
-        vsis.sort_unstable_by_key(|(_, vsi)| vsi.opened);
-        let vsis: Vec<VsiPlan<'_>> = vsis
-            .into_iter()
-            .map(|(key, vsi)| VsiPlan { key: *key, entry: &vsi.entry, state: &vsi.state })
-            .collect();
-        // Which of the epochs of a port it is matters only for as long as an answer to a query takes.
-        let low = |epoch: u64| u32::try_from(epoch & u64::from(u32::MAX)).unwrap_or(0);
-        let mut up: BTreeSet<LagId> = BTreeSet::new();
-        up.extend(self.ports().filter(|port| port.up).filter_map(|port| port.lag));
-        let plan = |port: &PortConfig| {
-            let lag = port.lag?;
-            let anchor = *self.anchors.get(&lag)?;
-            Some(LagPlan { anchor, up: anchor == port.id && up.contains(&lag) })
-        };
-        let ports: Vec<PortPlan<'_>> = self
-            .ports
-            .values()
-            .map(|port| PortPlan {
-                config: &port.config,
-                epoch: port.epoch,
-                open_epoch: low(port.open_epoch),
-                edited: port.edited,
-                lag: plan(&port.config),
-            })
-            .collect();
-        let channels = self.channels.take().unwrap_or_else(|| {
+        let Stale { rows, channels, lags } = std::mem::take(&mut self.stale);
+        let vids = self.uplink.filter(|uplink| rows.contains(uplink)).map(|_| self.vsis.vids());
+        let vids = vids.unwrap_or_default();
+        for id in rows {
+            self.made.set_row(id, self.row(id, &vids));
+        }
+        if channels {
             let configs = self.ports.values().map(|port| &port.config);
-            Arc::new(Channels::new(configs, &self.floods, &self.members, self.upstream))
+            self.made.channels = Arc::new(Channels::new(configs, &self.floods, &self.members, self.upstream));
+        }
+        if lags {
+            let up = |lag: &Lag| {
+                let up = lag.members.iter().filter(|id| self.port(**id).is_some_and(|port| port.up));
+                (lag.anchor, up.copied().collect())
+            };
+            self.made.lags = Arc::new(Lags::new(self.lags.values().map(up).collect()));
+        }
+        self.made.clone()
+    }
+
+    /// The row of a port; `all` are the VLANs of all VSIs.
+    fn row(&self, id: PortId, all: &VidSet) -> Option<Row> {
+        let port = self.ports.get(&id)?;
+        let lag = port.config.lag.and_then(|lag| self.lags.get(&lag)).map(|lag| LagPlan {
+            anchor: lag.anchor,
+            up: lag.anchor == id && lag.members.iter().any(|id| self.port(*id).is_some_and(|port| port.up)),
         });
-        let snapshot =
-            Snapshot::build(self.kind, &self.limits, &ports, &vsis, &self.rows, Arc::clone(&channels));
-        self.channels = Some(channels);
-        self.rows = snapshot.rows().map(|row| (row.id, Arc::clone(row))).collect();
-        snapshot
+        Some(Row::new(Plan {
+            kind: self.kind,
+            limits: &self.limits,
+            config: &port.config,
+            epoch: port.epoch,
+            // Which of the epochs of a port it is matters only for as long as an answer to a query takes.
+            open_epoch: u32::try_from(port.open_epoch & u64::from(u32::MAX)).unwrap_or(0),
+            lag,
+            vsis: self.vsis.behind(id),
+            all,
+        }))
+    }
+
+    fn vsi_row(&self, place: u32) -> Option<VsiRow> {
+        let Vsi { key, entry, state, .. } = self.vsis.at(place)?;
+        let mirror = entry.policy.mirror.as_ref().and_then(|mirror| match &mirror.to {
+            MirrorTo::Capture(id) => Some(MirrorTarget::Capture(*id)),
+            MirrorTo::Port(name) => {
+                let named = self.ports().find(|config| config.name == *name)?;
+                (named.up && named.id != entry.port).then_some(MirrorTarget::Port(named.id))
+            }
+        });
+        Some(VsiRow::new(*key, entry, state, mirror))
+    }
+}
+
+/// The E-channel an extended port of a bridge is the end of.
+fn channel(config: &PortConfig) -> Option<(PortId, Pcid)> {
+    match &config.extension {
+        Some(Extension::Behind { cascade, pcid }) => Some((*cascade, *pcid)),
+        Some(Extension::End(_)) | None => None,
     }
 }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     l3::{Packet, Seen},
     port::PortId,
-    snapshot::KeyHasher,
+    shared::KeyHasher,
     switch::{Context, Frame},
     trace::{Step, Watch},
     verdict::Copy,

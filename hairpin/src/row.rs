@@ -4,11 +4,9 @@ use ether::{Framing, Pcp, PrioritySet, Vid};
 
 use crate::{
     bucket::Fill,
-    control::VsiFilter,
     extend::Extension,
-    policy::GroupFilter,
-    port::{PortId, Role, Storm, VidSet},
-    snapshot::{EdgeMode, PortPlan, RelayKind, VsiPlan},
+    port::{PortConfig, PortId, Role, Storm, VidSet},
+    snapshot::{EdgeMode, RelayKind},
     snoop::{Family, Group},
     switch::Limits,
 };
@@ -38,8 +36,6 @@ pub(crate) struct Row {
     pub(crate) storm: Option<Box<StormFills>>,
     /// Priorities that no rate drops from or to here.
     pub(crate) lossless: PrioritySet,
-    /// Its VSIs, in order of opening.
-    vsis: Box<[u32]>,
     /// The only VSI of a downlink.
     pub(crate) alone: Option<u32>,
     /// Gets every group.
@@ -50,7 +46,6 @@ pub(crate) struct Row {
     pub(crate) lag: Option<PortId>,
     pub(crate) epoch: u64,
     pub(crate) open_epoch: u32,
-    edited: u64,
     /// What VSIs have in each VLAN, by VLAN.
     vlans: Box<[RowVlan]>,
     /// The last three octets of VSIs' addresses, ordered: of which solicited-node groups are made.
@@ -60,7 +55,7 @@ pub(crate) struct Row {
 /// What the VSIs of a port have in one VLAN.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RowVlan {
-    vid: Vid,
+    pub(crate) vid: Vid,
     /// The VSI opened last that names no address.
     pub(crate) wild: Option<u32>,
     /// Priority of its untagged frames.
@@ -77,88 +72,96 @@ pub(crate) struct StormFills {
     pub(crate) unknown: Option<Fill>,
 }
 
+/// What a port's row is made of.
+pub(crate) struct Plan<'a> {
+    pub(crate) kind: RelayKind,
+    pub(crate) limits: &'a Limits,
+    pub(crate) config: &'a PortConfig,
+    /// When what was learnt here last became doubtful.
+    pub(crate) epoch: u64,
+    /// When the last VSI was opened here, or the port came up.
+    pub(crate) open_epoch: u32,
+    pub(crate) lag: Option<LagPlan>,
+    pub(crate) vsis: Behind,
+    /// Of an uplink: the VLANs of all VSIs of the relay.
+    pub(crate) all: &'a VidSet,
+}
+
+/// What the VSIs of a port come to.
+#[derive(Debug, Default)]
+pub(crate) struct Behind {
+    /// The VSI, if there is only one.
+    pub(crate) alone: Option<u32>,
+    pub(crate) vlans: Box<[RowVlan]>,
+    /// Of each VSI that names no address, how many its profile lets it have.
+    pub(crate) unnamed: Vec<Option<u32>>,
+    /// The last three octets of addresses, ordered; some may be there more than once.
+    pub(crate) solicited: Box<[u32]>,
+    /// Some VSI wants every group.
+    pub(crate) all_groups: bool,
+}
+
+/// The LAG a port is a member of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LagPlan {
+    pub(crate) anchor: PortId,
+    /// The port is the anchor, and another member is up.
+    pub(crate) up: bool,
+}
+
 impl Row {
-    /// `filters` are those of the port's VSIs, each with its VSI; `all` has the VLANs of all VSIs of the relay.
-    pub(crate) fn new(
-        kind: RelayKind,
-        limits: &Limits,
-        plan: &PortPlan<'_>,
-        filters: &[(u32, &VsiFilter)],
-        vsis: &[VsiPlan<'_>],
-        all: &VidSet,
-    ) -> Self {
-        let config = plan.config;
+    pub(crate) fn new(plan: Plan<'_>) -> Self {
+        let Plan {
+            kind, limits, config, vsis: Behind { alone, vlans, unnamed, solicited, all_groups }, ..
+        } = plan;
         let downlink = config.role == Role::Downlink;
         let passthru = kind == RelayKind::Edge(EdgeMode::Passthru);
         let one_way = passthru || kind == RelayKind::Edge(EdgeMode::Direct);
-        let vlans = vlans(filters);
         let single = vlans.first().map(|vlan| vlan.vid).filter(|_| downlink && vlans.len() == 1);
-        let wild = || filters.iter().filter(|(_, filter)| filter.mac.is_none());
         let mut members: VidSet = config.untagged.iter().chain(&config.tagged).copied().collect();
         match config.role {
-            Role::Uplink => members.extend(all),
+            Role::Uplink => members.extend(plan.all),
             _ => vlans.iter().for_each(|vlan| members.insert(vlan.vid)),
         }
-        let mut mine: Vec<u32> = filters.iter().map(|(vsi, _)| *vsi).collect();
-        mine.dedup();
-        let policy =
-            |vsi: &u32| usize::try_from(*vsi).ok().and_then(|at| vsis.get(at)).map(|vsi| &vsi.entry.policy);
-        let alone = match mine.as_slice() {
-            [only] if downlink => Some(*only),
-            _ => None,
-        };
-        let mut wild_vsis: Vec<u32> = wild().map(|(vsi, _)| *vsi).collect();
-        wild_vsis.dedup();
-        let share = |vsi: &u32| match policy(vsi).and_then(|policy| policy.max_macs) {
-            Some(most) => most,
-            None if downlink => limits.downlink_addresses,
-            None => u32::MAX,
-        };
         let guard = config.guard || downlink && !passthru;
-        let bounded = downlink || guard && !wild_vsis.is_empty();
-        let bound = if bounded { wild_vsis.iter().map(share).fold(0, u32::saturating_add) } else { u32::MAX };
-        let mut solicited: Vec<u32> = filters
-            .iter()
-            .filter_map(|(_, filter)| filter.mac)
-            .map(|mac| u32::from_be_bytes([0, mac.3, mac.4, mac.5]))
-            .collect();
-        solicited.sort_unstable();
-        solicited.dedup();
+        let share =
+            |most: &Option<u32>| most.unwrap_or(if downlink { limits.downlink_addresses } else { u32::MAX });
+        let bounded = downlink || guard && !unnamed.is_empty();
+        let bound = if bounded { unnamed.iter().map(share).fold(0, u32::saturating_add) } else { u32::MAX };
+        let anyone = vlans.iter().filter(|vlan| vlan.wild.is_some() && !(downlink && one_way));
         Self {
             id: config.id,
             role: config.role,
             up: config.up || plan.lag.is_some_and(|lag| lag.up),
             reflective: config.reflective,
             guard,
-            open: !downlink || !filters.is_empty(),
+            open: !downlink || !vlans.is_empty(),
             takes_over: config.takes_over,
             pvid: single.or(config.pvid),
             members,
             untagged: single.iter().chain(&config.untagged).copied().collect(),
             // Nothing needs to be learnt where everything goes one way.
-            anyone: wild().filter(|_| !(downlink && one_way)).map(|(_, filter)| filter.vid).collect(),
+            anyone: anyone.map(|vlan| vlan.vid).collect(),
             bound,
             storm: StormFills::new(&config.storm).map(Box::new),
             lossless: config.lossless,
-            alone,
-            all_groups: downlink && one_way
-                || mine.iter().filter_map(policy).any(|policy| policy.groups == GroupFilter::All),
+            alone: alone.filter(|_| downlink),
+            all_groups: downlink && one_way || all_groups,
             extension: config.extension.clone(),
             framing: config.framing,
             lag: plan.lag.map(|lag| lag.anchor),
             epoch: plan.epoch,
             open_epoch: plan.open_epoch,
-            edited: plan.edited,
-            vsis: mine.into(),
             vlans,
-            solicited: solicited.into(),
+            solicited,
         }
     }
 
-    /// Whether it is what would be made of these; an uplink's depends on more.
-    pub(crate) fn is_of(&self, plan: &PortPlan<'_>, filters: &[(u32, &VsiFilter)]) -> bool {
-        let vsis = filters.chunk_by(|(a, _), (b, _)| a == b).flat_map(<[_]>::first).map(|(vsi, _)| vsi);
-        self.role != Role::Uplink && self.edited == plan.edited && vsis.eq(&self.vsis)
+    /// As what it gets floods of `vid`, if it does, and whether also those for stations nobody knows the port of.
+    pub(crate) fn floods(&self, kind: RelayKind, vid: Vid) -> Option<(Role, bool)> {
+        let floods =
+            self.up && kind != RelayKind::Extender && self.is_bridge_port() && self.members.contains(vid);
+        floods.then(|| (self.role, self.role != Role::Downlink || self.anyone.contains(vid)))
     }
 
     /// Whether it is a port of its own, or the one that stands for its LAG.
@@ -202,22 +205,4 @@ impl StormFills {
             unknown: fill(unknown),
         })
     }
-}
-
-/// What `filters`, in order of opening, have in each VLAN.
-fn vlans(filters: &[(u32, &VsiFilter)]) -> Box<[RowVlan]> {
-    let mut order: Vec<&(u32, &VsiFilter)> = filters.iter().collect();
-    order.sort_by_key(|(_, filter)| filter.vid);
-    let mut vlans: Vec<RowVlan> = Vec::new();
-    for group in order.chunk_by(|(_, a), (_, b)| a.vid == b.vid) {
-        let Some((first, filter)) = group.first() else { continue };
-        let wild = group.iter().rfind(|(_, filter)| filter.mac.is_none());
-        vlans.push(RowVlan {
-            vid: filter.vid,
-            wild: wild.map(|(vsi, _)| *vsi),
-            pcp: wild.and_then(|(_, filter)| filter.pcp).unwrap_or_default(),
-            sole: group.iter().all(|(vsi, _)| vsi == first).then_some(*first),
-        });
-    }
-    vlans.into()
 }

@@ -1,24 +1,20 @@
 //! What workers read: the relay's configuration compiled into tables, never changed once built [Q 8.8].
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    hash::{BuildHasherDefault, Hasher},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use ether::{MacAddr, Pcp, PrioritySet, Vid};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     bucket::Fill,
-    control::{VsiEntry, VsiFilter, VsiKey},
+    control::{VsiEntry, VsiKey},
     extend::Channels,
     fdb::{FdbEntry, Key, Origin},
     lag::Lags,
-    policy::{MirrorTo, Policy},
-    port::{PortConfig, PortId, Role, VidSet},
+    policy::Policy,
+    port::{PortId, Role, VidSet},
     row::Row,
-    switch::Limits,
+    shared::{Pages, Shards},
     verdict::{Direction, MirrorTarget},
     vsi::VsiState,
 };
@@ -67,22 +63,23 @@ impl RelayKind {
     }
 }
 
-/// The relay's configuration at one moment. The default is a bridge without ports.
+/// The relay's configuration at one moment. The default is a bridge without ports. A copy shares all that stays the same.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     kind: RelayKind,
     /// By port number.
-    rows: Box<[Option<Arc<Row>>]>,
+    rows: Pages<Row>,
     uplink: Option<PortId>,
     lossless: PrioritySet,
     /// By VID: the ports that are up and members.
-    members: Box<[Members]>,
-    statics: HashMap<Key, Static, BuildHasherDefault<KeyHasher>>,
-    /// In order of opening.
-    vsis: Box<[VsiRow]>,
+    members: Pages<Members>,
+    statics: Shards<Key, Static>,
+    /// By place.
+    vsis: Pages<VsiRow>,
+    places: Shards<VsiKey, u32>,
     /// E-channels.
     pub(crate) channels: Arc<Channels>,
-    pub(crate) lags: Lags,
+    pub(crate) lags: Arc<Lags>,
 }
 
 /// A VSI as the relay needs it.
@@ -93,11 +90,11 @@ pub(crate) struct VsiRow {
     pub(crate) policy: Arc<Policy>,
     pub(crate) ingress: Option<Fill>,
     pub(crate) egress: Option<Fill>,
-    mirror: Option<MirrorTarget>,
+    pub(crate) mirror: Option<MirrorTarget>,
     pub(crate) state: Arc<VsiState>,
 }
 
-/// The ports to flood a VLAN to.
+/// The ports to flood a VLAN to, ascending.
 #[derive(Clone, Debug, Default)]
 struct Members {
     /// For groups.
@@ -107,7 +104,7 @@ struct Members {
 }
 
 /// An address a VSI names.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Static {
     pub(crate) port: PortId,
     /// Priority of untagged frames from it.
@@ -115,103 +112,79 @@ pub(crate) struct Static {
     pub(crate) vsi: u32,
 }
 
-/// A port as control hands it in.
-pub(crate) struct PortPlan<'a> {
-    pub(crate) config: &'a PortConfig,
-    /// When what was learnt here last became doubtful.
-    pub(crate) epoch: u64,
-    /// When the last VSI was opened here, or the port came up.
-    pub(crate) open_epoch: u32,
-    /// When it or a VSI on it was last edited.
-    pub(crate) edited: u64,
-    pub(crate) lag: Option<LagPlan>,
-}
-
-/// The LAG a port is a member of.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LagPlan {
-    pub(crate) anchor: PortId,
-    /// The port is the anchor, and another member is up.
-    pub(crate) up: bool,
-}
-
-/// A VSI as control hands it in.
-pub(crate) struct VsiPlan<'a> {
-    pub(crate) key: VsiKey,
-    pub(crate) entry: &'a VsiEntry,
-    pub(crate) state: &'a Arc<VsiState>,
-}
-
 impl Default for Snapshot {
     fn default() -> Self {
-        let channels = Arc::default();
-        Self::build(RelayKind::Bridge, &Limits::default(), &[], &[], &HashMap::new(), channels)
+        Self::new(RelayKind::Bridge)
     }
 }
 
 impl Snapshot {
-    /// Compiles `ports` and `vsis`, the VSI opened last at the end. Of `before`, rows of a relay of the same kind, those
-    /// that were not edited since are taken as they are.
-    pub(crate) fn build(
-        kind: RelayKind,
-        limits: &Limits,
-        ports: &[PortPlan<'_>],
-        vsis: &[VsiPlan<'_>],
-        before: &HashMap<PortId, Arc<Row>>,
-        channels: Arc<Channels>,
-    ) -> Self {
-        let size = ports.iter().map(|port| port.config.id.index() + 1).max().unwrap_or(0);
-        let mut filters: Vec<Vec<(u32, &VsiFilter)>> = vec![Vec::new(); size];
-        let count = vsis.iter().map(|vsi| vsi.entry.filters.len()).sum();
-        let mut statics = HashMap::with_capacity_and_hasher(count, BuildHasherDefault::default());
-        let mut all = VidSet::default();
-        for (vsi, VsiPlan { entry, .. }) in (0..).zip(vsis) {
-            for filter in &entry.filters {
-                all.insert(filter.vid);
-                if let Some(port) = filters.get_mut(entry.port.index()) {
-                    port.push((vsi, filter));
-                }
-                if let Some(mac) = filter.mac {
-                    let entry = Static { port: entry.port, pcp: filter.pcp.unwrap_or_default(), vsi };
-                    statics.insert(Key::new(mac, filter.vid), entry);
-                }
-            }
-        }
-        let uplink = ports.iter().map(|plan| plan.config).find(|port| port.role == Role::Uplink);
-        let mut rows: Vec<Option<Arc<Row>>> = vec![None; size];
-        let mut members: Vec<Members> = vec![Members::default(); Vid::TABLE];
-        let mut lags: BTreeMap<PortId, Vec<PortId>> = BTreeMap::new();
-        for (plan, id) in ports.iter().map(|plan| (plan, plan.config.id)) {
-            let filters = filters.get(id.index()).map(Vec::as_slice).unwrap_or_default();
-            let row = match before.get(&id).filter(|row| row.is_of(plan, filters)) {
-                Some(row) => Arc::clone(row),
-                None => Arc::new(Row::new(kind, limits, plan, filters, vsis, &all)),
-            };
-            if let Some(anchor) = row.lag {
-                lags.entry(anchor).or_default().extend(plan.config.up.then_some(id));
-            }
-            let floods = row.up && kind != RelayKind::Extender && row.is_bridge_port();
-            for vid in row.members.iter().filter(|_| floods) {
-                let Some(members) = members.get_mut(vid.index()) else { continue };
-                members.all.push((id, row.role));
-                if row.role != Role::Downlink || row.anyone.contains(vid) {
-                    members.unknown.push((id, row.role));
-                }
-            }
-            if let Some(slot) = rows.get_mut(id.index()) {
-                *slot = Some(row);
-            }
-        }
+    /// A relay without ports.
+    pub(crate) fn new(kind: RelayKind) -> Self {
         Self {
             kind,
-            rows: rows.into(),
-            uplink: uplink.map(|port| port.id),
-            lossless: uplink.map(|port| port.lossless).unwrap_or_default(),
-            members: members.into(),
-            statics,
-            vsis: vsis.iter().map(|vsi| VsiRow::new(vsi, ports)).collect(),
-            channels,
-            lags: Lags::new(lags),
+            rows: Pages::default(),
+            uplink: None,
+            lossless: PrioritySet::default(),
+            members: Pages::default(),
+            statics: Shards::default(),
+            vsis: Pages::default(),
+            places: Shards::default(),
+            channels: Arc::default(),
+            lags: Arc::default(),
+        }
+    }
+
+    /// Changes the mode of an edge relay. All its rows are to be made anew.
+    pub(crate) const fn set_kind(&mut self, kind: RelayKind) {
+        self.kind = kind;
+    }
+
+    /// Puts `row` in the place of what the port `id` was.
+    pub(crate) fn set_row(&mut self, id: PortId, row: Option<Row>) {
+        let old = self.rows.get(id.index()).cloned();
+        let floods = |row: Option<&Row>, vid| row.and_then(|row| row.floods(self.kind, vid));
+        let vids =
+            [old.as_deref(), row.as_ref()].into_iter().flatten().fold(VidSet::default(), |mut vids, row| {
+                vids.extend(&row.members);
+                vids
+            });
+        let changes: Vec<_> = vids
+            .iter()
+            .map(|vid| (vid, floods(old.as_deref(), vid), floods(row.as_ref(), vid)))
+            .filter(|(_, was, is)| was != is)
+            .collect();
+        for (vid, _, is) in changes {
+            let mut members =
+                self.members.get(vid.index()).map(|members| Members::clone(members)).unwrap_or_default();
+            members.set(id, is);
+            self.members.set(vid.index(), (!members.all.is_empty()).then(|| Arc::new(members)));
+        }
+        if self.uplink == Some(id) {
+            (self.uplink, self.lossless) = (None, PrioritySet::default());
+        }
+        if let Some(uplink) = row.as_ref().filter(|row| row.role == Role::Uplink) {
+            (self.uplink, self.lossless) = (Some(id), uplink.lossless);
+        }
+        self.rows.set(id.index(), row.map(Arc::new));
+    }
+
+    /// Puts `vsi` in the place of what is at `place`.
+    pub(crate) fn set_vsi(&mut self, place: u32, vsi: Option<VsiRow>) {
+        let Ok(at) = usize::try_from(place) else { return };
+        if let Some(old) = self.vsis.get(at).map(|old| old.key) {
+            self.places.set(old, None);
+        }
+        if let Some(new) = &vsi {
+            self.places.set(new.key, Some(place));
+        }
+        self.vsis.set(at, vsi.map(Arc::new));
+    }
+
+    /// Has an address be that of `owner`, or of no VSI.
+    pub(crate) fn set_owner(&mut self, key: Key, owner: Option<Static>) {
+        if self.statics.get(&key) != owner {
+            self.statics.set(key, owner);
         }
     }
 
@@ -235,7 +208,7 @@ impl Snapshot {
     }
 
     pub(crate) fn row(&self, port: PortId) -> Option<&Row> {
-        self.rows.get(port.index())?.as_deref()
+        self.rows.get(port.index()).map(|row| &**row)
     }
 
     /// Whether frames come and go at the port itself, whatever other members of its LAG do.
@@ -250,24 +223,19 @@ impl Snapshot {
 
     /// LAGs whose anchor was another port under `old`: the anchor then and now.
     pub(crate) fn reanchored<'a>(&'a self, old: &'a Self) -> impl Iterator<Item = (PortId, PortId)> + 'a {
-        self.rows().filter_map(|row| {
+        self.changed(old).filter_map(|port| self.row(port)).filter_map(|row| {
             let (now, then) = (row.lag?, old.row(row.id)?.lag?);
             (row.id == now && then != now).then_some((then, now))
         })
     }
 
-    /// The rows of all ports.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = &Arc<Row>> {
-        self.rows.iter().flatten()
-    }
-
     pub(crate) fn vsi(&self, at: u32) -> Option<&VsiRow> {
-        self.vsis.get(usize::try_from(at).ok()?)
+        self.vsis.get(usize::try_from(at).ok()?).map(|vsi| &**vsi)
     }
 
-    /// The VSI of this name; slow.
+    /// The VSI of this name.
     pub(crate) fn by_key(&self, key: VsiKey) -> Option<&VsiRow> {
-        self.vsis.iter().find(|vsi| vsi.key == key)
+        self.vsi(self.places.get(&key)?)
     }
 
     /// The uplink of an edge relay.
@@ -292,7 +260,7 @@ impl Snapshot {
 
     /// The VSI address `mac` in `vid`.
     pub(crate) fn owner(&self, mac: MacAddr, vid: Vid) -> Option<Static> {
-        self.statics.get(&Key::new(mac, vid)).copied()
+        self.statics.get(&Key::new(mac, vid))
     }
 
     /// Whether frames of `vid` may leave by `port`.
@@ -334,30 +302,34 @@ impl Snapshot {
         }
     }
 
-    /// The addresses VSIs name that none named under `old`.
+    /// The addresses VSIs name that none named under `old`, in no order.
     pub(crate) fn newly_named<'a>(&'a self, old: &'a Self) -> impl Iterator<Item = Key> + 'a {
-        self.statics.keys().copied().filter(|key| !old.statics.contains_key(key))
+        self.statics.new_keys(&old.statics)
+    }
+
+    /// The ports that `old` has not, has no more, or has another row of.
+    pub(crate) fn changed<'a>(&'a self, old: &'a Self) -> impl Iterator<Item = PortId> + 'a {
+        self.rows.changed(&old.rows).filter_map(|port| u16::try_from(port).ok()).map(PortId)
     }
 }
 
 impl VsiRow {
-    fn new(plan: &VsiPlan<'_>, ports: &[PortPlan<'_>]) -> Self {
-        let VsiEntry { port, policy, .. } = plan.entry;
-        let mirror = policy.mirror.as_ref().and_then(|mirror| match &mirror.to {
-            MirrorTo::Capture(id) => Some(MirrorTarget::Capture(*id)),
-            MirrorTo::Port(name) => {
-                let named = ports.iter().map(|plan| plan.config).find(|config| config.name == *name)?;
-                (named.up && named.id != *port).then_some(MirrorTarget::Port(named.id))
-            }
-        });
+    /// `mirror` is where its policy mirrors to.
+    pub(crate) fn new(
+        key: VsiKey,
+        entry: &VsiEntry,
+        state: &Arc<VsiState>,
+        mirror: Option<MirrorTarget>,
+    ) -> Self {
+        let VsiEntry { port, policy, .. } = entry;
         Self {
-            key: plan.key,
+            key,
             port: *port,
             policy: Arc::clone(policy),
             ingress: policy.ingress_rate.map(Fill::octets),
             egress: policy.egress_rate.map(Fill::octets),
             mirror,
-            state: Arc::clone(plan.state),
+            state: Arc::clone(state),
         }
     }
 
@@ -371,23 +343,15 @@ impl VsiRow {
     }
 }
 
-/// One multiplication; the keys are not an attacker's to choose.
-#[derive(Default)]
-pub(crate) struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
+impl Members {
+    /// Takes a port in with its role, and whether it is for stations nobody knows the port of; or out.
+    fn set(&mut self, port: PortId, floods: Option<(Role, bool)>) {
+        let (all, unknown) = (floods.is_some(), floods.is_some_and(|(_, unknown)| unknown));
+        for (list, is) in [(&mut self.all, all), (&mut self.unknown, unknown)] {
+            let at = list.partition_point(|(other, _)| *other < port);
+            let is_there = list.get(at).is_some_and(|(other, _)| *other == port);
+            let new = floods.filter(|_| is).map(|(role, _)| (port, role));
+            drop(list.splice(at..at + usize::from(is_there), new));
         }
-    }
-
-    fn write_u64(&mut self, n: u64) {
-        let product = (self.0 ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = product ^ (product >> 32);
     }
 }

@@ -154,8 +154,8 @@ impl Relay {
             self.fdb.rename(then, now);
         }
         let old = self.snapshot.swap(Arc::clone(&new));
-        let narrowed = |port: PortId| !new.keeps(&old, port);
-        if (0..self.limits.ports).map(PortId).any(|port| self.fdb.held(port) > 0 && narrowed(port)) {
+        let changed: Vec<PortId> = new.changed(&old).collect();
+        if changed.iter().any(|port| self.fdb.held(*port) > 0 && !new.keeps(&old, *port)) {
             self.fdb.retain(|entry| {
                 new.learns(entry.port, entry.vid)
                     && new.continues(&old, entry.port)
@@ -164,7 +164,7 @@ impl Relay {
         } else {
             new.newly_named(&old).for_each(|key| self.fdb.forget(key));
         }
-        if (0..self.limits.ports).map(PortId).any(|port| !new.continues(&old, port)) {
+        if changed.iter().any(|port| !new.continues(&old, *port)) {
             self.groups.retain(|port| new.continues(&old, port));
         }
         if let Some(keeper) = self.keeper.get() {

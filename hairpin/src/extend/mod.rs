@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     port::{PortConfig, PortId, Role},
-    snapshot::KeyHasher,
+    shared::KeyHasher,
 };
 
 /// What a port is to port extension.
