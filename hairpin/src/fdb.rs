@@ -72,7 +72,7 @@ pub struct FdbEntry {
 }
 
 /// An address in a VLAN: 48 and 12 bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Key(u64);
 
 impl Key {

@@ -1,7 +1,7 @@
 //! The open VSIs, found by what they are asked for: key, port, place in snapshots, addresses, VLANs.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -26,7 +26,7 @@ pub(super) struct Vsis {
     places: BTreeMap<VsiKey, u32>,
     ports: BTreeMap<PortId, On>,
     /// Who names an address: when it was opened, and its place; the one opened last at the end.
-    owners: HashMap<Key, Vec<(u64, u32)>>,
+    owners: BTreeMap<Key, Vec<(u64, u32)>>,
     /// How many filters have a VLAN.
     vids: BTreeMap<Vid, usize>,
     /// Places of those that mirror to a port.
