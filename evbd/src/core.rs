@@ -6,11 +6,15 @@
 mod link;
 mod ports;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use ether::{Instant, Pcid, Vid};
 use hairpin::{EdgeMode, PortId, SvlanComponent, VsiKey};
 use lldp::Agent;
+use pe::CodeBook;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use vdp::{Command, Hints, VsiId};
 
@@ -60,6 +64,8 @@ pub struct Core {
     pub(crate) loss: Option<Loss>,
     /// Interfaces that would be ports of it if there were room.
     pub(crate) waiting: BTreeSet<String>,
+    /// The numbers of port extension's protocol; none while their file has not been read.
+    pub(crate) book: Option<Arc<CodeBook>>,
 }
 
 impl Core {
@@ -88,8 +94,10 @@ impl Core {
             extender: None,
             loss: None,
             waiting: BTreeSet::new(),
+            book: None,
         };
-        core.extender = csp::extender(&core.config, core.random.random(), now);
+        core.book = csp::own_book(&core.config);
+        csp::start(&mut core, now);
         core.loss = core.extender.is_some().then(|| Loss::new(now));
         core.take_profiles(now);
         core.know_vms();
@@ -143,6 +151,8 @@ impl Core {
             Input::Goodbye => leave::goodbye(self, now),
             Input::End => loss::end(self),
             Input::Resume { records } => state::resume(self, now, records),
+            Input::CodeBook { text } => csp::set_book(self, now, text.as_deref()),
+            Input::Counted { question, counters } => csp::counted(self, now, question, counters),
             Input::DcbApplied { port, report } => dcb::applied(self, port.index(), report),
             Input::Timeout => {
                 if let Some(extender) = &mut self.extender {

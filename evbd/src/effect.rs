@@ -92,6 +92,13 @@ pub enum Effect {
         /// What it is to be.
         up: bool,
     },
+    /// Say what these ports of this port extender have counted; answered with [`crate::Input::Counted`].
+    Count {
+        /// Which question.
+        question: u32,
+        /// Which ports.
+        ports: Vec<PortId>,
+    },
     /// Keep this in the place of what is kept under its key, before anything that follows is sent: it must survive a
     /// restart and come back in [`crate::Input::Resume`].
     Remember(Record),

@@ -136,6 +136,26 @@ pub enum Event {
     ExtendedPortMade {
         /// Its name here.
         port: String,
+        /// What its port extender calls itself.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        extender: Option<pe::Name>,
+        /// What its port extender calls it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<pe::Name>,
+    },
+    /// Its port extender calls it, or itself, otherwise than before.
+    ExtendedPortNamed {
+        /// Its name here.
+        port: String,
+        /// What its port extender calls itself.
+        extender: Option<pe::Name>,
+        /// What its port extender calls it.
+        name: Option<pe::Name>,
+    },
+    /// Ports of port extenders forward as they did before a restart.
+    ExtendedPortsResumed {
+        /// How many.
+        ports: usize,
     },
     /// It is no more.
     ExtendedPortGone {
@@ -382,6 +402,8 @@ impl Event {
             Self::ExtensionSession { .. } => "extension_session",
             Self::Upstream { .. } => "upstream",
             Self::ExtendedPortMade { .. } => "extended_port_made",
+            Self::ExtendedPortNamed { .. } => "extended_port_named",
+            Self::ExtendedPortsResumed { .. } => "extended_ports_resumed",
             Self::ExtendedPortGone { .. } => "extended_port_gone",
             Self::PortLowered { .. } => "port_lowered",
             Self::PortRaised { .. } => "port_raised",

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ether::{Framing, Instant, Pcid};
 use hairpin::{Parameters, PortId};
+use pe::{Name, Names, PortParameters};
 
 use crate::{
-    config::{BridgePortKind, Config, ExtenderPortKind},
+    config::{BridgePortKind, Config, ExtendedWork, ExtenderPortKind},
     core::Core,
     csp,
     effect::Effect,
@@ -42,13 +43,85 @@ pub(crate) fn ports(config: &Config) -> impl Iterator<Item = (String, PortKind)>
     })
 }
 
-/// What the configuration says of `port`'s VLANs, whose name is an extended port's; of one that a protocol made, what is
-/// said of its cascade port.
-pub(crate) fn faces<'a>(config: &'a Config, name: &str) -> Option<&'a BridgePortKind> {
-    let (interface, pcid) = names::extended_of(name);
-    let port = config.bridge()?.ports.iter().find(|port| port.interface == interface)?;
-    let own = port.cascade.as_ref()?.extended.iter().find(|port| Some(port.pcid) == pcid);
-    Some(own.map_or(&port.kind, |port| &port.kind))
+/// How an extended port works.
+#[derive(Clone, Debug)]
+pub(crate) struct ExtendedSettings {
+    /// What it faces.
+    pub(crate) faces: BridgePortKind,
+    pub(crate) work: ExtendedWork,
+    /// Its VLANs come from nowhere, and no port extender is behind it.
+    idle: bool,
+}
+
+impl ExtendedSettings {
+    /// What the configuration says of the port at the end of channel `pcid` of the cascade port `interface`: the entry in
+    /// `extended`, else the first rule for its names, else the cascade port's entry.
+    pub(crate) fn new(
+        config: &Config,
+        interface: &str,
+        pcid: Pcid,
+        names: Option<&Names>,
+        nested: bool,
+    ) -> Option<Self> {
+        let entry = config.bridge()?.ports.iter().find(|port| port.interface == interface)?;
+        let own = entry.cascade.as_ref()?.extended.iter().find(|port| port.pcid == pcid);
+        if let Some(own) = own {
+            return Some(Self { faces: own.kind.clone(), work: ExtendedWork::default(), idle: false });
+        }
+        let name = |name: Option<&Name>| name.map_or("", Name::as_str).to_owned();
+        let extender = name(names.and_then(|names| names.extender.as_ref()));
+        let port = name(names.and_then(|names| names.port.as_ref()));
+        let rule = config.extended.iter().find(|rule| rule.matches(&extender, &port));
+        let faces = rule.and_then(|rule| rule.faces.as_ref()).unwrap_or(&entry.kind).clone();
+        let without =
+            matches!(&faces, BridgePortKind::Lan { untagged: None, tagged, .. } if tagged.is_empty());
+        let work = rule.map(|rule| rule.work.clone()).unwrap_or_default();
+        Some(Self { faces, work, idle: without && !nested })
+    }
+
+    /// The kind of its port.
+    pub(crate) const fn kind(&self) -> PortKind {
+        match self.faces {
+            BridgePortKind::Station => PortKind::Station,
+            BridgePortKind::Lan { .. } => PortKind::Lan,
+        }
+    }
+
+    /// Why nothing passes; `None`: frames do.
+    pub(crate) const fn shut(&self) -> Option<&'static str> {
+        match self {
+            Self { work: ExtendedWork { enabled: false, .. }, .. } => Some("not enabled"),
+            Self { work: ExtendedWork { blocked: true, .. }, .. } => Some("blocked"),
+            Self { idle: true, .. } => Some("it is in no VLAN"),
+            _ => None,
+        }
+    }
+
+    /// The same in the words of the control and status protocol.
+    pub(crate) fn parameters(&self, pcid: Pcid) -> PortParameters {
+        let ExtendedWork { enabled, blocked, default_priority, use_dei, decode, encode, .. } = self.work;
+        let untagged = match self.faces {
+            BridgePortKind::Lan { untagged, .. } => untagged.into_iter().collect(),
+            BridgePortKind::Station => Vec::new(),
+        };
+        PortParameters {
+            admin_up: enabled,
+            blocked: blocked || self.idle,
+            default_priority,
+            use_dei,
+            decode,
+            encode,
+            untagged,
+            ..PortParameters::new(pcid)
+        }
+    }
+}
+
+/// How `port` works, if it is an extended one.
+pub(crate) fn settings(core: &Core, port: &Port) -> Option<ExtendedSettings> {
+    let ExtendedEnd { cascade, pcid } = port.extended?;
+    let nested = port.csp.is_some();
+    ExtendedSettings::new(&core.config, core.interface(cascade), pcid, port.far.as_deref(), nested)
 }
 
 /// Where the port called `name` is, if that is an extended port's.

@@ -46,6 +46,18 @@ pub enum Input {
         /// What came of it.
         report: DeviceReport,
     },
+    /// What ports of this port extender have counted, as [`crate::Effect::Count`] asked.
+    Counted {
+        /// Which question.
+        question: u32,
+        /// Of each port its counters, in the order of [`pe::csp::Counters::values`].
+        counters: Vec<(PortId, [u64; 12])>,
+    },
+    /// The code book of the control and status protocol is this one from now on.
+    CodeBook {
+        /// The text of its file, which was found valid; none: it is P0.
+        text: Option<String>,
+    },
     /// Another configuration counts from now on. Its role and, on a station, its uplink are those in force.
     Reload {
         /// The file's text; it was found valid.

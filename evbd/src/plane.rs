@@ -41,7 +41,7 @@ impl Plane {
     pub fn of(core: &Core) -> Result<Self, ControlError> {
         let config = core.config();
         let mut plane = Self::new(kind(config), limits(config, 0));
-        for port in wanted(config, core.ports()) {
+        for port in wanted(core, core.ports()) {
             plane.set_port(port)?;
         }
         Ok(plane)
@@ -82,7 +82,7 @@ impl Plane {
         if self.control.port(port).is_some_and(|old| now.is_none_or(|(name, _)| name != old.name)) {
             self.remove_port(port);
         }
-        now.map_or(Ok(()), |(name, kind)| self.add_port(core.config(), port, name, kind))
+        now.map_or(Ok(()), |(name, kind)| self.add_port(core, port, name, kind))
     }
 
     /// Has the extended ports behind `cascade` pass frames as their links say. One that is new is taken up when its own
@@ -118,12 +118,12 @@ impl Plane {
     /// Has the relay take up a port, which waits for its link; one it has stays up as it is.
     pub(crate) fn add_port(
         &mut self,
-        config: &Config,
+        core: &Core,
         id: PortId,
         name: &str,
         kind: PortKind,
     ) -> Result<(), ControlError> {
-        port_config(config, id, name, kind).map_or(Ok(()), |port| self.set_port(port))
+        port_config(core, id, name, kind).map_or(Ok(()), |port| self.set_port(port))
     }
 
     pub(crate) fn set_port(&mut self, mut port: PortConfig) -> Result<(), ControlError> {
@@ -223,17 +223,18 @@ pub(crate) fn limits(config: &Config, hash_seed: u64) -> Limits {
 
 /// These ports as the relay is to have them, their links down: what extended ports are behind comes before them.
 pub(crate) fn wanted<'a>(
-    config: &Config,
+    core: &Core,
     ports: impl Iterator<Item = (PortId, &'a str, PortKind)>,
 ) -> Vec<PortConfig> {
     let mut wanted: Vec<PortConfig> =
-        ports.filter_map(|(id, name, kind)| port_config(config, id, name, kind)).collect();
+        ports.filter_map(|(id, name, kind)| port_config(core, id, name, kind)).collect();
     wanted.sort_by_key(|port| (port.role != Role::Cascade, port.id));
     wanted
 }
 
 /// A port as the relay has it, its interface down.
-fn port_config(config: &Config, id: PortId, name: &str, kind: PortKind) -> Option<PortConfig> {
+fn port_config(core: &Core, id: PortId, name: &str, kind: PortKind) -> Option<PortConfig> {
+    let config = core.config();
     let (interface, _) = names::channel_of(names::extended_of(name).0);
     let port = match &config.role {
         RoleConfig::Station(_) if kind == PortKind::Uplink => PortConfig::new(id, Role::Uplink),
@@ -244,7 +245,10 @@ fn port_config(config: &Config, id: PortId, name: &str, kind: PortKind) -> Optio
                 Some(cascade) if kind == PortKind::Cascade => {
                     PortConfig { framing: cascade.framing, ..PortConfig::new(id, Role::Cascade) }
                 }
-                Some(_) => bridge_port(id, extension::faces(config, name)?, bridge.guard),
+                Some(_) => {
+                    let extended = core.ports.get(id.index())?;
+                    bridge_port(id, &extension::settings(core, extended)?.faces, bridge.guard)
+                }
                 None => bridge_port(id, &port.kind, bridge.guard),
             }
         }

@@ -63,6 +63,8 @@ pub(crate) struct Port {
     pub(crate) channel: Option<ChannelEnd>,
     /// The cascade port and E-channel of an extended port, which is no interface of ours.
     pub(crate) extended: Option<ExtendedEnd>,
+    /// What its port extender calls itself and it.
+    pub(crate) far: Option<Box<pe::Names>>,
     /// CDCP, if there may be S-channels.
     pub(crate) uap: Option<Box<Uap>>,
     /// Port extension, where it is spoken.
@@ -145,6 +147,7 @@ impl Port {
             edge,
             channel,
             extended: None,
+            far: None,
             uap: None,
             csp: None,
             dcb: None,

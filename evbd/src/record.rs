@@ -199,6 +199,9 @@ pub(crate) fn effect_row(effect: &Effect) -> Value {
             json!({ "effect": "channel", "ecid": ecid, "members": members })
         }
         Effect::Upstream(port) => json!({ "effect": "upstream", "port": port }),
+        Effect::Count { question, ports } => {
+            json!({ "effect": "count", "question": question, "ports": ports })
+        }
         Effect::FollowPorts => json!({ "effect": "follow_ports" }),
         Effect::FollowPort(port) => json!({ "effect": "follow_port", "port": port }),
         Effect::SetInterface { interface, identity, up } => {

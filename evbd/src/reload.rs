@@ -1,7 +1,7 @@
 //! `evbd reload`: what changes between two files, what of it can be applied while the daemon runs, and applying it.
 //!
 //! A [`Plan`] has three files: the one in force, the one to be in force next, and the new one. They differ in what is
-//! applied and in what waits for a restart: `role`, `[control]`, `[extension]`, `[guests]`, `[libvirt]`, `[relay]`,
+//! applied and in what waits for a restart: `role`, `[control]`, `[guests]`, `[libvirt]`, `[relay]`,
 //! `[state]` and the uplink of a station.
 
 mod apply;
@@ -20,6 +20,8 @@ pub(crate) struct Plan {
     pub(crate) changes: Vec<Change>,
     /// The file in force next, which is valid: the new one, but for what needs a restart.
     pub(crate) text: String,
+    /// What that comes to.
+    pub(crate) config: Config,
 }
 
 /// One difference. Shown as a line: `+ vsi vm3`, `~ lldp.tx_interval 30 → 10`, `! relay.fdb_entries needs a restart`.
@@ -60,10 +62,10 @@ pub(crate) fn plan(running: &str, file: &str, text: &str) -> Result<Plan, Config
     let mut next = new.clone();
     hold(&old, &mut next);
     let text = if next == new { text.to_owned() } else { next.to_string() };
-    Config::parse(HELD, &text)?;
+    let config = Config::parse(HELD, &text)?;
     let mut changes = differences(&old, &next);
     changes.extend(differences(&next, &new).into_iter().map(|c| Change { change: Kind::Restart, ..c }));
-    Ok(Plan { changes, text })
+    Ok(Plan { changes, text, config })
 }
 
 /// Puts what needs a restart back as it was.
@@ -72,7 +74,7 @@ fn hold(old: &Table, next: &mut Table) {
         next.clone_from(old);
         return;
     }
-    for key in ["capture", "control", "extension", "guests", "libvirt", "relay", "state"] {
+    for key in ["capture", "control", "guests", "libvirt", "relay", "state"] {
         restore(old, next, key);
     }
     if uplink(old) != uplink(next) {
@@ -112,7 +114,7 @@ fn compare(found: &mut Vec<Change>, path: &str, old: &Table, new: &Table) {
     for key in keys {
         let what = format!("{path}{key}");
         let (before, after) = (old.get(key), new.get(key));
-        match (before.and_then(|v| named(key, v)), after.and_then(|v| named(key, v))) {
+        match (before.and_then(|v| named(path, key, v)), after.and_then(|v| named(path, key, v))) {
             (None, None) => compare_values(found, what, before, after),
             (before, after) => {
                 compare_named(found, &what, &before.unwrap_or_default(), &after.unwrap_or_default());
@@ -152,10 +154,12 @@ fn compare_named(found: &mut Vec<Change>, what: &str, before: &[(String, Table)]
 }
 
 /// The entries of `[[key]]` by what tells one from another.
-fn named(key: &str, value: &Value) -> Option<Vec<(String, Table)>> {
+fn named(path: &str, key: &str, value: &Value) -> Option<Vec<(String, Table)>> {
     let names: &[&str] = match key {
         "port" => &["interface"],
         "vsi" => &["name"],
+        // A cascade port has some, too, of another kind.
+        "extended" if path.is_empty() => &["extender", "port"],
         "capture" => &["id"],
         "profile" => &["manager", "name", "type", "version"],
         "manager" => &["id"],

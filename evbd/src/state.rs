@@ -20,6 +20,7 @@ use crate::{
     channels,
     config::VsiConfig,
     core::Core,
+    csp,
     effect::Effect,
     event::Event,
     loss, order,
@@ -57,6 +58,13 @@ pub enum Record {
         port: String,
         /// What tags its frames.
         svid: cdcp::Svid,
+    },
+    /// A port of a port extender that is a port of this bridge.
+    Extended {
+        /// Its name here.
+        port: String,
+        /// What its port extender and the bridge have agreed on.
+        held: pe::controlling::Held,
     },
     /// What LLDP calls this host.
     Chassis {
@@ -130,6 +138,7 @@ impl Record {
             | Self::Agreed { port, .. }
             | Self::Channel { port, .. }
             | Self::Lowered { port, .. }
+            | Self::Extended { port, .. }
             | Self::Chassis { port, .. } => port,
         }
     }
@@ -143,6 +152,7 @@ impl Record {
             Self::Agreed { .. } => None,
             Self::Channel { port, .. } => return channels::record_key(port),
             Self::Lowered { port, .. } => return loss::key(port),
+            Self::Extended { port, .. } => return csp::record_key(port),
             // There is one, and no interface has a name with a blank.
             Self::Chassis { .. } => return RecordKey { port: "the chassis".to_owned(), vsi: None },
         };
@@ -171,11 +181,17 @@ pub(crate) fn resume(core: &mut Core, now: Instant, mut records: Vec<Record>) {
         _ => None,
     });
     channels::resume(core, now, known.collect());
+    let extended = records.iter().filter_map(|record| match record {
+        Record::Extended { port, held } => Some((port.clone(), held.clone())),
+        _ => None,
+    });
+    csp::resume(core, now, extended.collect());
     records.sort_by_key(|record| match record {
         Record::Granted { opened, .. } => *opened,
         Record::Wanted { .. }
         | Record::Channel { .. }
         | Record::Lowered { .. }
+        | Record::Extended { .. }
         | Record::Chassis { .. }
         | Record::Agreed { .. } => None,
     });
@@ -185,7 +201,7 @@ pub(crate) fn resume(core: &mut Core, now: Instant, mut records: Vec<Record>) {
             continue;
         }
         let record = match record {
-            Record::Channel { .. } => continue,
+            Record::Channel { .. } | Record::Extended { .. } => continue,
             Record::Lowered { port, identity } => {
                 loss::resume(core, port, identity);
                 continue;
@@ -242,7 +258,8 @@ pub(crate) fn records(core: &Core) -> Vec<Record> {
     let chassis = core.chassis.iter().map(|c| Record::Chassis { port: c.interface.clone(), mac: c.mac });
     let ports = core.ports.iter().filter(|port| !port.is_free());
     let lowered = core.loss.iter().flat_map(loss::Loss::records);
-    chassis.chain(lowered).chain(ports.flat_map(|port| of_port(core, port))).collect()
+    let others = lowered.chain(csp::records(core));
+    chassis.chain(others).chain(ports.flat_map(|port| of_port(core, port))).collect()
 }
 
 fn of_port(core: &Core, port: &Port) -> Vec<Record> {

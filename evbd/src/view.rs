@@ -1,6 +1,7 @@
 //! Rows of the tables the daemon shows. Their field names are the JSON and D-Bus interface ([`crate::api::SCHEMA`]).
 
 mod drops;
+mod extended;
 mod extension;
 mod flows;
 mod objects;
@@ -48,7 +49,7 @@ pub(crate) fn rows(
             let hearing = |port: &Port| sockets.hearing(port.id);
             let ports = core.ports.iter().filter(|port| !port.is_free());
             ports
-                .map(|port| row(port_row(core, port, planes, hearing(port), stats.remove(&port.id))))
+                .map(|port| row(port_row(core, port, planes, hearing(port), stats.remove(&port.id), now)))
                 .collect()
         }
         Table::Dcbx => {
@@ -309,6 +310,9 @@ struct PortRow {
     #[serde(flatten)]
     carried: Option<Carried>,
     fault: Option<String>,
+    /// What is particular of an extended port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extended: Option<extended::Extended>,
     #[serde(flatten)]
     counters: Option<hairpin::PortCounters>,
     #[serde(flatten)]
@@ -344,6 +348,7 @@ fn port_row(
     planes: &Planes,
     hearing: HearingRow,
     carrier_stats: Option<carrier::PortStats>,
+    now: Instant,
 ) -> PortRow {
     let link = match &port.link {
         crate::input::Link::Absent => LinkRow { link: "absent", mac: None, mtu: None },
@@ -360,6 +365,7 @@ fn port_row(
         link,
         carried: planes.carried(port.id),
         fault: planes.fault(port.id).or_else(|| lowered.map(str::to_owned)),
+        extended: extended::extended(core, port, now),
         counters: planes.counters(port.id),
         hearing,
         carrier_stats,

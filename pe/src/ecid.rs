@@ -1,4 +1,5 @@
-//! Who has which E-channel identifier of one tree: lowest free first, and none is given again at once.
+//! Who has which E-channel identifier of one tree: lowest free first, and none is given again at once. While there are
+//! enough, no port of another tree has the same.
 //!
 //! UNSURE-U12, UNSURE-U20: only identifiers a base port extender knows are given, without the base 0xFFF: 1 to 4094 for
 //! ports, and for groups those of the short form 0x1001 to 0x3FFE whose base is neither 0 nor 0xFFF.
@@ -24,11 +25,20 @@ impl Default for Ids {
 }
 
 impl Ids {
-    /// An identifier for a port: the one `wanted`, if that is free or rests and was `owner`'s; else the lowest free. None when
-    /// all are used or resting.
-    pub fn take_port(&mut self, now: Instant, owner: Owner, wanted: Option<Pcid>) -> Option<Pcid> {
-        let wanted = wanted.map(Pcid::get).filter(|wanted| self.ports.take(now, *wanted, owner));
-        wanted.or_else(|| self.ports.lowest(now)).and_then(Pcid::new)
+    /// An identifier for a port: the one `wanted`, if that is free or rests and was `owner`'s; else the lowest free. Those
+    /// used `elsewhere`, in other trees, come last. None when all are used or resting.
+    pub fn take_port(
+        &mut self,
+        now: Instant,
+        owner: Owner,
+        wanted: Option<Pcid>,
+        elsewhere: &BTreeSet<Pcid>,
+    ) -> Option<Pcid> {
+        let here = wanted.filter(|wanted| !elsewhere.contains(wanted)).map(Pcid::get);
+        let wanted = here.filter(|wanted| self.ports.take(now, *wanted, owner));
+        let but = |number| Pcid::new(number).is_some_and(|pcid| elsewhere.contains(&pcid));
+        let free = wanted.or_else(|| self.ports.lowest_but(now, but)).or_else(|| self.ports.lowest(now));
+        free.and_then(Pcid::new)
     }
 
     /// An identifier for a group, the lowest free.
@@ -88,6 +98,19 @@ impl Space {
         Some(number)
     }
 
+    /// The lowest that is free and not `but`.
+    fn lowest_but(&mut self, now: Instant, but: impl Fn(u32) -> bool) -> Option<u32> {
+        self.wake(now);
+        let free = self.free.iter().copied().find(|number| !but(*number));
+        let number = free.or_else(|| (self.fresh..=self.high).find(|number| !but(*number)))?;
+        if !self.free.remove(&number) {
+            self.free.extend(self.fresh..number);
+            self.fresh = number + 1;
+        }
+        self.used.insert(number);
+        Some(number)
+    }
+
     /// Takes `number`; false if it is not to be had.
     fn take(&mut self, now: Instant, number: u32, owner: Owner) -> bool {
         self.wake(now);
@@ -136,22 +159,22 @@ mod tests {
     fn lowest_first_and_none_again_at_once() {
         let mut ids = Ids::default();
         let (now, rested) = (Instant::ZERO, Instant::ZERO + QUARANTINE);
-        assert_eq!(ids.take_port(now, ME, None), Some(pcid(1)));
-        assert_eq!(ids.take_port(now, ME, None), Some(pcid(2)));
+        assert_eq!(ids.take_port(now, ME, None, &BTreeSet::new()), Some(pcid(1)));
+        assert_eq!(ids.take_port(now, ME, None, &BTreeSet::new()), Some(pcid(2)));
         ids.release_port(now, ME, pcid(1));
-        assert_eq!(ids.take_port(now, OTHER, Some(pcid(1))), Some(pcid(3)), "it rests");
-        assert_eq!(ids.take_port(now, ME, Some(pcid(1))), Some(pcid(1)), "whose it was");
+        assert_eq!(ids.take_port(now, OTHER, Some(pcid(1)), &BTreeSet::new()), Some(pcid(3)), "it rests");
+        assert_eq!(ids.take_port(now, ME, Some(pcid(1)), &BTreeSet::new()), Some(pcid(1)), "whose it was");
         ids.release_port(now, ME, pcid(1));
-        assert_eq!(ids.take_port(rested, OTHER, None), Some(pcid(1)));
-        assert_eq!(ids.take_port(rested, OTHER, Some(pcid(100))), Some(pcid(100)));
-        assert_eq!(ids.take_port(rested, OTHER, None), Some(pcid(4)));
+        assert_eq!(ids.take_port(rested, OTHER, None, &BTreeSet::new()), Some(pcid(1)));
+        assert_eq!(ids.take_port(rested, OTHER, Some(pcid(100)), &BTreeSet::new()), Some(pcid(100)));
+        assert_eq!(ids.take_port(rested, OTHER, None, &BTreeSet::new()), Some(pcid(4)));
     }
 
     #[test]
     fn all_and_no_more() {
         let mut ids = Ids::default();
         let mut ports = BTreeSet::new();
-        while let Some(pcid) = ids.take_port(Instant::ZERO, ME, None) {
+        while let Some(pcid) = ids.take_port(Instant::ZERO, ME, None, &BTreeSet::new()) {
             assert!(ports.insert(pcid));
         }
         assert_eq!((ports.len(), ports.last().map(|p| p.get())), (4094, Some(4094)));
@@ -162,6 +185,19 @@ mod tests {
         assert_eq!(groups.len(), 3 * 4094);
     }
 
+    #[test]
+    fn while_there_are_enough_no_two_trees_have_one() {
+        let (mut ids, now) = (Ids::default(), Instant::ZERO);
+        let elsewhere: BTreeSet<Pcid> = [1, 2, 4].map(pcid).into();
+        assert_eq!(ids.take_port(now, ME, None, &elsewhere), Some(pcid(3)));
+        assert_eq!(ids.take_port(now, ME, Some(pcid(4)), &elsewhere), Some(pcid(5)), "another tree has it");
+        assert_eq!(ids.take_port(now, ME, Some(pcid(9)), &elsewhere), Some(pcid(9)));
+        assert_eq!(ids.take_port(now, ME, None, &elsewhere), Some(pcid(6)), "what was passed over is free");
+        assert_eq!(ids.take_port(now, ME, None, &BTreeSet::new()), Some(pcid(1)), "it is not any more");
+        let all: BTreeSet<Pcid> = (1..4095).map(pcid).collect();
+        assert_eq!(ids.take_port(now, ME, None, &all), Some(pcid(2)), "each tree for itself at last");
+    }
+
     proptest! {
         #[test]
         fn nobody_gets_what_another_has(steps in proptest::collection::vec((any::<bool>(), 1u32..40, 0u64..3), 1..200)) {
@@ -169,7 +205,7 @@ mod tests {
             for (take, number, wait) in steps {
                 now += Duration::from_secs(wait);
                 if take {
-                    let got = ids.take_port(now, (ME.0, number), Pcid::new(number)).unwrap();
+                    let got = ids.take_port(now, (ME.0, number), Pcid::new(number), &BTreeSet::new()).unwrap();
                     prop_assert!(held.insert(got, number).is_none());
                 } else if let Some((id, owner)) = held.pop_first() {
                     ids.release_port(now, (ME.0, owner), id);

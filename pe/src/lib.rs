@@ -11,7 +11,7 @@ mod stats;
 pub mod tlv;
 
 pub use controlling::Controlling;
-pub use csp::{Capability, CodeBook, PortParameters, SessionState, Why};
+pub use csp::{Capability, CodeBook, Name, Names, PortParameters, SessionState, Why};
 pub use election::Offer;
 pub use extender::Extender;
 pub use marker::Marker;

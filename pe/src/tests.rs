@@ -10,7 +10,8 @@ use ether::{ECid, Instant, MacAddr, Pcid, Vid, time::Duration};
 use proptest::prelude::*;
 
 use crate::{
-    CascadePriority, CodeBook, Controlling, Extender, Marker, Offer, PortParameters, SessionState, Why,
+    CascadePriority, CodeBook, Controlling, Extender, Marker, Name, Names, Offer, PortParameters,
+    SessionState, Why,
     controlling::{self, At},
     csp::{Completion, Message, Pdu, PortItem, Tlv, session::Peer},
     extender::{self, Local, PortInfo},
@@ -27,6 +28,7 @@ struct Net {
     bridge: Controlling,
     /// Ports the bridge has made.
     made: BTreeMap<Pcid, bool>,
+    names: BTreeMap<Pcid, Names>,
     floods: BTreeMap<Vid, (ECid, Vec<Pcid>)>,
     extenders: Vec<Pe>,
     wire: VecDeque<(Option<usize>, usize, Bytes)>,
@@ -56,18 +58,30 @@ fn vid(number: u16) -> Vid {
 
 fn settings(hold: u64) -> extender::Settings {
     let ecp = ecp::Params { max_retries: 7, ..ecp::Params::default() };
-    extender::Settings { ecp, hold: Duration::from_secs(hold) }
+    extender::Settings { name: name("rack"), ecp, hold: Duration::from_secs(hold) }
+}
+
+fn name(text: &str) -> Option<Name> {
+    Name::try_from(text.to_owned()).ok()
+}
+
+/// What the data path of a port extender says of a port.
+fn counters(index: usize, local: Local) -> [u64; 12] {
+    [u64::try_from(index).unwrap() * 1000 + u64::from(local); 12]
 }
 
 impl Net {
     fn new(above: &[Option<usize>], hold: u64) -> Self {
         let book = Arc::new(CodeBook::p0());
         let start = Instant::from_secs(1);
-        let bridge =
-            Controlling::new(Arc::clone(&book), controlling::Settings { ecp: settings(0).ecp, tiers: 4 }, 7);
+        let bridge = Controlling::new(
+            Some(Arc::clone(&book)),
+            controlling::Settings { ecp: settings(0).ecp, tiers: 4, statistics: Duration::from_secs(10) },
+            7,
+        );
         let extender = |(index, above): (usize, &Option<usize>)| {
             let first = u16::try_from(index).unwrap() + 100;
-            let engine = Extender::new(Arc::clone(&book), settings(hold), first, start);
+            let engine = Extender::new(Some(Arc::clone(&book)), settings(hold), first, start);
             let (ports, channels) = (BTreeMap::new(), BTreeMap::new());
             Pe { engine, above: *above, life: first, ports, channels, upstream: None }
         };
@@ -75,6 +89,7 @@ impl Net {
             now: start,
             bridge,
             made: BTreeMap::new(),
+            names: BTreeMap::new(),
             floods: BTreeMap::new(),
             extenders: above.iter().enumerate().map(extender).collect(),
             wire: VecDeque::new(),
@@ -131,7 +146,9 @@ impl Net {
                         }
                     }
                     controlling::Output::Session(..) => {}
-                    controlling::Output::Create { pcid, .. } => {
+                    controlling::Output::Named(pcid, names) => drop(self.names.insert(pcid, names)),
+                    controlling::Output::Create { pcid, names, .. } => {
+                        self.names.insert(pcid, names);
                         let room = self.made.len() < self.room;
                         if room {
                             self.made.insert(pcid, false);
@@ -155,6 +172,10 @@ impl Net {
                     idle = false;
                     let pe = &mut self.extenders[index];
                     match output {
+                        extender::Output::Count { question, ports } => {
+                            let counted = ports.iter().map(|local| (*local, counters(index, *local)));
+                            pe.engine.counted(self.now, question, counted.collect());
+                        }
                         extender::Output::Transmit { ecpdu, .. } => self.wire.push_back((None, index, ecpdu)),
                         extender::Output::Upstream(port) => pe.upstream = port,
                         extender::Output::Session(_) => {}
@@ -213,7 +234,11 @@ impl Net {
 
     fn ports(&mut self, index: usize, locals: impl IntoIterator<Item = Local>) {
         for local in locals {
-            self.port(index, local, Some(PortInfo { cascade: local == CASCADE, up: true }));
+            self.port(
+                index,
+                local,
+                Some(PortInfo { name: name(&format!("tap{local}")), cascade: local == CASCADE, up: true }),
+            );
         }
     }
 
@@ -254,6 +279,111 @@ impl Net {
 const SOON: Duration = Duration::from_secs(2);
 
 #[test]
+fn ports_have_names() {
+    let mut net = Net::new(&[None, Some(0)], 0);
+    net.ports(0, [1, CASCADE]);
+    net.ports(1, [2]);
+    net.run(SOON);
+    let names = |port| Names { extender: name("rack"), port: name(port) };
+    assert_eq!(net.names[&net.pcid(0, 1)], names("tap1"));
+    assert_eq!(net.names[&net.pcid(1, 2)], names("tap2"));
+    net.agree();
+}
+
+#[test]
+fn counters_come_from_where_they_are_counted() {
+    let mut net = Net::new(&[None, Some(0)], 0);
+    net.ports(0, (1..40).chain([CASCADE]));
+    net.ports(1, [1]);
+    net.run(SOON);
+    let far = |net: &Net, index, local| net.bridge.counters(net.pcid(index, local));
+    assert_eq!(far(&net, 0, 1), None, "nobody has been asked yet");
+    net.loss = 10;
+    net.run(Duration::from_secs(11));
+    for local in (1..40).chain([CASCADE]) {
+        assert_eq!(far(&net, 0, local).map(|(_, values)| values), Some(counters(0, local)), "{local}");
+    }
+    let (first, values) = far(&net, 1, 1).unwrap();
+    assert_eq!(values, counters(1, 1));
+    net.run(Duration::from_secs(11));
+    assert!(far(&net, 1, 1).unwrap().0 > first, "again and again");
+    let answers = net.extenders[0].engine.stats().tx_responses;
+    net.bridge.configure(
+        net.now,
+        controlling::Settings { ecp: settings(0).ecp, tiers: 4, statistics: Duration::ZERO },
+    );
+    net.run(Duration::from_secs(60));
+    assert_eq!(net.extenders[0].engine.stats().tx_responses, answers, "nobody wants to know");
+}
+
+#[test]
+fn a_bridge_that_remembers_goes_on_at_once() {
+    let mut net = Net::new(&[None, Some(0)], 30);
+    net.ports(0, [1, 2, CASCADE]);
+    net.ports(1, [1, 2]);
+    net.run(SOON);
+    net.agree();
+    let before: Vec<_> = (0..2).map(|index| net.extenders[index].ports.clone()).collect();
+    let held: Vec<controlling::Held> =
+        net.bridge.ports().filter_map(|port| net.bridge.held(port.pcid)).collect();
+    assert_eq!(held.len(), 5);
+    let text = serde_json::to_string(&held).unwrap();
+    assert_eq!(serde_json::from_str::<Vec<controlling::Held>>(&text).unwrap(), held);
+    let mut held = held;
+    held.sort_by_key(|held| held.behind.is_some());
+    let ghost = controlling::Held {
+        pcid: Pcid::new(77).unwrap(),
+        local: 500,
+        names: Names::default(),
+        ..held[0].clone()
+    };
+    net.made.clear();
+    net.bridge = Controlling::new(
+        Some(Arc::new(CodeBook::p0())),
+        controlling::Settings { ecp: settings(0).ecp, tiers: 4, statistics: Duration::ZERO },
+        0x4711,
+    );
+    for held in held.iter().chain([&ghost]) {
+        let open = PortParameters { admin_up: true, blocked: false, ..PortParameters::new(held.pcid) };
+        assert!(net.bridge.resume(net.now, held.clone(), open.clone()));
+        assert!(!net.bridge.resume(net.now, held.clone(), open), "once");
+    }
+    net.drain();
+    assert!(net.made.len() == 6 && net.made.values().all(|up| *up), "before anybody has spoken");
+    net.run(SOON);
+    for (index, before) in before.iter().enumerate() {
+        assert_eq!(net.extenders[index].ports, *before, "identifiers and parameters stay");
+    }
+    assert_eq!(net.bridge.ports().filter(|port| port.presumed).count(), 1);
+    net.run(controlling::PRESUMED);
+    assert!(!net.made.contains_key(&ghost.pcid), "nobody spoke of it");
+    net.agree();
+}
+
+#[test]
+fn another_code_book_closes_sessions() {
+    let mut net = Net::new(&[None], 0);
+    net.ports(0, [1]);
+    net.run(SOON);
+    net.agree();
+    let mut other = CodeBook::p0();
+    other.name = "same numbers".to_owned();
+    net.bridge.set_book(net.now, Arc::new(other.clone()));
+    net.drain();
+    assert_eq!(net.made.len(), 1, "the same numbers by another name");
+    other.messages.insert(Message::Create, 66);
+    net.bridge.set_book(net.now, Arc::new(other));
+    net.drain();
+    let state = net.bridge.sessions().next().unwrap().1.state();
+    assert_eq!(state, SessionState::Idle { because: Why::NoBook });
+    assert!(net.made.is_empty());
+    net.bridge.set_book(net.now, Arc::new(CodeBook::p0()));
+    net.run(SOON * 20);
+    net.agree();
+    assert_eq!(net.made.len(), 1);
+}
+
+#[test]
 fn two_tiers_and_a_flood() {
     let mut net = Net::new(&[None, Some(0)], 0);
     net.ports(0, [1, 2, CASCADE]);
@@ -287,7 +417,7 @@ fn a_port_goes_and_comes() {
     net.ports(1, [1, 2]);
     net.run(SOON);
     let before = net.pcid(0, 1);
-    net.port(0, 1, Some(PortInfo { cascade: false, up: false }));
+    net.port(0, 1, Some(PortInfo { name: None, cascade: false, up: false }));
     net.run(SOON);
     assert!(!net.made[&before]);
     net.port(0, 1, None);
@@ -314,7 +444,11 @@ fn held_ports_get_back_what_they_had() {
     let had: Vec<_> = net.extenders.iter().map(|pe| (pe.ports.clone(), pe.channels.clone())).collect();
     // The bridge restarts.
     let book = Arc::new(CodeBook::p0());
-    net.bridge = Controlling::new(book, controlling::Settings { ecp: settings(0).ecp, tiers: 4 }, 0x4711);
+    net.bridge = Controlling::new(
+        Some(book),
+        controlling::Settings { ecp: settings(0).ecp, tiers: 4, statistics: Duration::from_secs(10) },
+        0x4711,
+    );
     net.made.clear();
     for pe in &mut net.extenders {
         pe.life += 1;
@@ -359,8 +493,8 @@ fn five_tiers_are_one_too_many() {
 #[test]
 fn who_has_another_book_hears_nothing() {
     let mut bridge = Controlling::new(
-        Arc::new(CodeBook::p0()),
-        controlling::Settings { ecp: ecp::Params::default(), tiers: 4 },
+        Some(Arc::new(CodeBook::p0())),
+        controlling::Settings { ecp: ecp::Params::default(), tiers: 4, statistics: Duration::ZERO },
         1,
     );
     let now = Instant::from_secs(1);
@@ -381,8 +515,8 @@ fn who_has_another_book_hears_nothing() {
 fn converse(requests: Vec<Pdu>) -> (Controlling, Vec<Pdu>) {
     let book = CodeBook::p0();
     let mut bridge = Controlling::new(
-        Arc::new(book.clone()),
-        controlling::Settings { ecp: ecp::Params::default(), tiers: 4 },
+        Some(Arc::new(book.clone())),
+        controlling::Settings { ecp: ecp::Params::default(), tiers: 4, statistics: Duration::ZERO },
         1,
     );
     let now = Instant::from_secs(1);
@@ -481,7 +615,7 @@ proptest! {
                     pe.engine.set_offer(now, UP, None);
                     net.drain();
                 }
-                _ => net.port(index, local, Some(PortInfo { cascade: false, up: what == 2 })),
+                _ => net.port(index, local, Some(PortInfo { name: None, cascade: false, up: what == 2 })),
             }
             let members: Vec<Pcid> = net.made.keys().copied().collect();
             net.flood(7, members);

@@ -6,6 +6,7 @@ mod channels;
 mod crowd;
 mod day;
 mod dcb;
+mod extended;
 mod extension;
 mod kills;
 mod migrate;

@@ -76,7 +76,7 @@ fn looks(call: Result<Call, Error>) -> Result<(Right, Call), Error> {
 pub(crate) const fn interfaces(place: &Place) -> &'static [&'static Interface] {
     match place {
         Place::Daemon => &[&schema::DAEMON],
-        Place::Port(_) => &[&schema::PORT, &schema::EVB],
+        Place::Port(_) => &[&schema::PORT, &schema::EXTENDED, &schema::EVB],
         Place::Channel(..) => &[&schema::CHANNEL],
         Place::Vsi(..) => &[&schema::VSI],
         Place::Neighbor(..) => &[&schema::NEIGHBOR],

@@ -94,7 +94,7 @@ impl Interface {
 }
 
 /// Every interface of ours.
-pub(crate) const ALL: &[&Interface] = &[&DAEMON, &PORT, &EVB, &CHANNEL, &VSI, &NEIGHBOR];
+pub(crate) const ALL: &[&Interface] = &[&DAEMON, &PORT, &EXTENDED, &EVB, &CHANNEL, &VSI, &NEIGHBOR];
 
 /// The daemon itself.
 pub(crate) const DAEMON: Interface = Interface {
@@ -225,6 +225,47 @@ pub(crate) const PORT: Interface = Interface {
         silent("FramesReflected", Kind::Count, "reflected", "Frames that left where they had come in."),
         silent("Drops", Kind::Table, "drops", "Frames dropped, by reason."),
         silent("Details", Kind::Table, "", "All that `evbd show ports --json` has of it."),
+    ],
+};
+
+/// An extended port.
+pub(crate) const EXTENDED: Interface = Interface {
+    name: "org.evbd.Extended1",
+    about: "What is particular of a port that is a port extender's, at the port's object, `/org/evbd/port/CASCADE:CHANNEL`.",
+    methods: &[],
+    signals: &[],
+    properties: &[
+        constant("Cascade", Kind::Text, "cascade", "The interface it is behind."),
+        constant("Channel", Kind::Number, "pcid", "Its E-channel."),
+        told(
+            "Extender",
+            Kind::Text,
+            "extender",
+            "What its port extender calls itself; empty if it does not say.",
+        ),
+        told("Name", Kind::Text, "name", "What its port extender calls it; empty if that does not say."),
+        told("By", Kind::Text, "by", "The port its port extender is reached by."),
+        told(
+            "Session",
+            Kind::Text,
+            "session",
+            "Where the session with its port extender stands, in words; empty where there is none.",
+        ),
+        told(
+            "Presumed",
+            Kind::Flag,
+            "presumed",
+            "It goes on as before a restart, and its port extender has not spoken of it yet.",
+        ),
+        constant("Nested", Kind::Flag, "nested", "Another port extender may be behind it."),
+        told("Shut", Kind::Text, "shut", "Why nothing passes, if the configuration is why."),
+        told("Lag", Kind::Text, "lag", "The link aggregation group it is a member of."),
+        silent(
+            "Counters",
+            Kind::Table,
+            "counters",
+            "What its port extender has counted there, and `age_s`, the seconds since it said so.",
+        ),
     ],
 };
 

@@ -38,6 +38,9 @@ impl Metrics {
         for row in client.show(Table::Channels).await? {
             families.add(CHANNEL_ACTIVE, &row, &["port", "end", "name", "svid"], row.get("active"));
         }
+        for row in client.show(Table::Extension).await? {
+            families.items(&row, "extension", "", &row);
+        }
         for row in client.show(Table::Vsi).await? {
             let open = Value::from(row.get("gate").and_then(Value::as_str) == Some("open"));
             families.add(VSI_GATE, &row, &["port", "id", "name", "profile", "state"], Some(&open));
@@ -68,6 +71,9 @@ impl Families {
         for (reason, frames) in row.get("drops").and_then(Value::as_object).into_iter().flatten() {
             let more = [("reason".to_owned(), reason.clone())];
             self.sample(PORT_DROPS, row, &["port"], more, frames);
+        }
+        if let Some(far) = row.get("extended").and_then(|extended| extended.get("counters")) {
+            self.items(row, "port_extender", "", far);
         }
         for agent in row.get("lldp").and_then(Value::as_array).into_iter().flatten() {
             let scope = agent.get("scope").map(cell).unwrap_or_default();

@@ -117,6 +117,7 @@ const fn columns(table: Table) -> Columns {
         Table::Ports => &[
             ("PORT", "port"),
             ("KIND", "kind"),
+            ("EXTENDER", "extended.words"),
             ("LINK", "link"),
             ("CARRIER", "carrier"),
             ("BECAUSE", "carrier_because"),
@@ -212,6 +213,7 @@ const fn columns(table: Table) -> Columns {
             ("PORT", "port"),
             ("ROLE", "role"),
             ("PEER", "peer"),
+            ("NAME", "name"),
             ("STATE", "state"),
             ("PORTS", "ports"),
             ("CHANNELS", "channels"),

@@ -14,7 +14,7 @@ use vdp::Timing;
 use super::{
     BridgeConfig, BridgePort, BridgePortKind, ChannelConfig, Config, EdgeConfig, Fallback, Fault,
     GuestsConfig, OnPeerLoss, RoleConfig, StationConfig, StationMode, agents, carrier, control, csp, dcb,
-    extension, guests, libvirt, relay, s_channels, schema, vsi, vsidb,
+    extended, extension, guests, libvirt, relay, s_channels, schema, vsi, vsidb,
 };
 
 /// Turns the file into a configuration.
@@ -94,6 +94,7 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
     };
     let libvirt = libvirt::libvirt(file.libvirt, &role, &carrier)?;
     let extension = csp::extension(file.extension, role_kind)?;
+    let extended = extended::extended(file.extended, role_kind)?;
     let vsidb = vsidb::vsidb(file.vsidb, file.profiles, file.managers)?;
     let manual = evb.manual.unwrap_or(false);
     let on_peer_loss = evb.on_peer_loss.unwrap_or(OnPeerLoss::Keep);
@@ -119,6 +120,7 @@ pub(super) fn check(file: schema::File) -> Result<Config, Fault> {
         carrier,
         libvirt,
         extension,
+        extended,
         vsidb,
     })
 }

@@ -1,6 +1,6 @@
 //! `[extension]`: port extension with sessions, on a controlling bridge and on a port extender.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use pe::CodeBook;
 use serde::Deserialize;
@@ -8,7 +8,7 @@ use toml::Spanned;
 use vdp::timing::{Exponent, Retries};
 
 use super::{
-    Fault,
+    ConfigError, Fault,
     check::{fault, in_range},
     schema,
 };
@@ -23,10 +23,12 @@ pub struct ExtensionConfig {
     pub hold: Duration,
     /// Port extenders one behind the other, at most.
     pub tiers: u8,
+    /// How often a bridge asks port extenders for the counters of their ports; zero: never.
+    pub statistics: Duration,
     /// Parameters of ECP.
     pub ecp: ecp::Params,
-    /// The numbers of the protocol.
-    pub book: Arc<CodeBook>,
+    /// The file with the numbers of the protocol; none: they are those of P0.
+    pub codebook: Option<PathBuf>,
 }
 
 /// `[extension]` as written.
@@ -36,6 +38,7 @@ pub(super) struct ExtensionKeys {
     priority: Option<Spanned<u8>>,
     upstream_loss: Option<Spanned<UpstreamLoss>>,
     tiers: Option<Spanned<u8>>,
+    statistics: Option<Spanned<u16>>,
     retries: Option<Retries>,
     ack_timer_exponent: Option<Exponent>,
     codebook: Option<Spanned<PathBuf>>,
@@ -62,14 +65,17 @@ pub(super) fn extension(
     }
     let keys = keys.map(Spanned::into_inner).unwrap_or_default();
     let stray = match role {
-        schema::Role::Extender => keys.priority.as_ref().or(keys.tiers.as_ref()).map(Spanned::span),
+        schema::Role::Extender => {
+            let small = keys.priority.as_ref().or(keys.tiers.as_ref()).map(Spanned::span);
+            small.or_else(|| keys.statistics.as_ref().map(Spanned::span))
+        }
         schema::Role::Bridge | schema::Role::Station => keys.upstream_loss.as_ref().map(Spanned::span),
     };
     if let Some(span) = stray {
         return fault(
             span,
             "this key is for the other end",
-            "a bridge has `priority` and `tiers`, a port extender `upstream_loss`",
+            "a bridge has `priority`, `tiers` and `statistics`, a port extender `upstream_loss`",
         );
     }
     let hold = match keys.upstream_loss.map(Spanned::into_inner) {
@@ -84,23 +90,34 @@ pub(super) fn extension(
         priority: in_range(keys.priority, 1, 255, 128, "priority")?,
         hold: Duration::from_secs(hold.into()),
         tiers: in_range(keys.tiers, 1, 16, 4, "tiers")?,
+        statistics: Duration::from_secs(in_range(keys.statistics, 0, 3600, 10, "statistics")?.into()),
         ecp,
-        book: Arc::new(keys.codebook.map_or_else(|| Ok(CodeBook::p0()), book)?),
+        codebook: keys.codebook.map(Spanned::into_inner),
     })
 }
 
-/// The code book of a file, checked with its own vectors.
-fn book(path: Spanned<PathBuf>) -> Result<CodeBook, Fault> {
-    let name = path.get_ref().display();
-    let text = std::fs::read_to_string(path.get_ref());
-    let read = text.map_err(|error| error.to_string());
-    let book =
-        read.and_then(|text| toml::from_str::<CodeBook>(&text).map_err(|error| error.message().to_owned()));
-    let checked = book.and_then(|book| book.check().map(|()| book).map_err(|error| error.to_string()));
-    checked.or_else(|error| fault(path.span(), format!("code book {name}: {error}"), BOOK))
+/// The code book in `text`, checked with its own vectors.
+///
+/// # Errors
+/// Why it is none, in words.
+pub(crate) fn codebook(text: &str) -> Result<CodeBook, String> {
+    let book: CodeBook = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+    book.check().map_err(|error| error.to_string())?;
+    Ok(book)
 }
 
-const BOOK: &str = "a readable TOML file like the sample codebook-p0.toml, with vectors of its own";
+/// The text of the code book `config` names, if it names one and that can be spoken.
+///
+/// # Errors
+/// When it cannot be read or is no code book.
+pub(crate) fn read_codebook(config: &ExtensionConfig) -> Result<Option<String>, ConfigError> {
+    let Some(path) = &config.codebook else { return Ok(None) };
+    let text = super::read(path)?;
+    codebook(&text).map_err(|what| ConfigError::of_file(path, what, BOOK))?;
+    Ok(Some(text))
+}
+
+const BOOK: &str = "a TOML file like the sample codebook-p0.toml, with vectors of its own";
 /// How often ECP repeats a PDU. More than VDP's 3: what is lost here costs every port of a tree.
 const RETRIES: u8 = 7;
 /// 164 ms.

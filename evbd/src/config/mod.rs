@@ -9,6 +9,7 @@ mod check;
 mod control;
 mod csp;
 mod dcb;
+mod extended;
 mod extension;
 mod guests;
 mod libvirt;
@@ -32,13 +33,13 @@ use wildmatch::WildMatch;
 
 use crate::{names, vsidb::Profile};
 
-pub(crate) use self::check::interface_name;
 pub use self::{
     agents::AgentSettings,
     carrier::{CarrierConfig, Choice, Datapath},
     control::{ControlConfig, Readers},
     csp::ExtensionConfig,
     dcb::{Apply, DcbxConfig},
+    extended::{ExtendedRule, ExtendedWork},
     extension::{
         CascadeConfig, ChannelConfig as EChannelConfig, ExtendedConfig, ExtenderConfig, ExtenderPort,
         ExtenderPortKind, FloodConfig,
@@ -50,6 +51,10 @@ pub use self::{
     tlvs::Tlvs,
     vsi::{FilterKeys, VsiConfig},
     vsidb::{ManagerConfig, VsiDbConfig},
+};
+pub(crate) use self::{
+    check::interface_name,
+    csp::{codebook, read_codebook},
 };
 
 /// A checked configuration.
@@ -87,6 +92,8 @@ pub struct Config {
     pub libvirt: LibvirtConfig,
     /// Sessions of port extension.
     pub extension: ExtensionConfig,
+    /// How extended ports made in sessions work, by their names.
+    pub extended: Vec<ExtendedRule>,
     /// Where the VSI type database comes from.
     pub vsidb: VsiDbConfig,
 }
@@ -256,6 +263,8 @@ pub struct File {
     pub text: String,
     /// What that comes to.
     pub config: Config,
+    /// The code book it names, as text.
+    pub codebook: Option<String>,
 }
 
 impl File {
@@ -266,7 +275,8 @@ impl File {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = read(path)?;
         let config = Config::parse(&path.display().to_string(), &text)?;
-        Ok(Self { path: path.to_owned(), text, config })
+        let codebook = read_codebook(&config.extension)?;
+        Ok(Self { path: path.to_owned(), text, config, codebook })
     }
 }
 
@@ -441,6 +451,11 @@ impl ConfigError {
             allowed: Some("give the path of a readable TOML file with --config".to_owned()),
             source_text: None,
         }
+    }
+
+    pub(crate) fn of_file(path: &Path, what: String, allowed: &str) -> Self {
+        let (place, allowed) = (path.display().to_string(), Some(allowed.to_owned()));
+        Self { place, what, allowed, source_text: None }
     }
 
     fn located(file: &str, text: &str, fault: Fault) -> Self {

@@ -17,6 +17,7 @@ use super::{
     control::ControlKeys,
     csp::ExtensionKeys,
     dcb::DcbxKeys,
+    extended::RuleKeys,
     extension::{ChannelKeys as EChannelKeys, ExtendedKeys, FloodKeys},
     guests::GuestsKeys,
     libvirt::LibvirtKeys,
@@ -60,6 +61,8 @@ pub(super) struct File {
     pub(super) guests: Option<Spanned<GuestsKeys>>,
     #[serde(default, rename = "capture")]
     pub(super) captures: Vec<Spanned<Capture>>,
+    #[serde(default)]
+    pub(super) extended: Vec<Spanned<RuleKeys>>,
     #[serde(default, rename = "channel")]
     pub(super) channels: Vec<Spanned<EChannelKeys>>,
 }

@@ -318,6 +318,28 @@ fn channels_of_both_roles() {
 }
 
 #[test]
+fn a_code_book_is_read_with_its_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let text = format!(
+        "role = \"bridge\"\n[extension]\ncodebook = {:?}\n[[port]]\ninterface = \"c0\"\nkind = \"lan\"\n",
+        at("book.toml")
+    );
+    std::fs::write(at("evbd.toml"), text).unwrap();
+    let read = |book: &str| {
+        std::fs::write(at("book.toml"), book).unwrap();
+        File::read(&at("evbd.toml")).map(|file| file.codebook.unwrap()).map_err(|error| format!("{error:?}"))
+    };
+    let error = File::read(&at("evbd.toml")).unwrap_err().to_string();
+    assert!(error.contains("book.toml") && error.contains("cannot be read"), "{error}");
+    let p0 = include_str!("../../dist/codebook-p0.toml");
+    let mine = p0.replace("\"P0\"", "\"mine\"");
+    assert_eq!(read(&mine).unwrap(), mine);
+    assert!(read(&p0.replace("create = 2", "create = 1")).unwrap_err().contains("the code 1 of create"));
+    assert!(read("x").unwrap_err().contains("book.toml"));
+}
+
+#[test]
 fn sessions_of_port_extension() {
     let bridge = |extension: &str| {
         format!(
@@ -337,20 +359,15 @@ fn sessions_of_port_extension() {
     let held = of(extender("[extension]\nupstream_loss = { hold = 30 }")).unwrap();
     assert_eq!(held.hold.as_secs(), 30);
     assert_eq!(of(extender("[extension]\nupstream_loss = \"down\"")).unwrap().hold.as_secs(), 0);
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let book = |text: &str| {
-        std::fs::write(file.path(), text).unwrap();
-        of(bridge(&format!("[extension]\ncodebook = {:?}", file.path())))
-    };
-    let p0 = include_str!("../../dist/codebook-p0.toml");
-    assert_eq!(book(&p0.replace("\"P0\"", "\"mine\"")).unwrap().book.name, "mine");
-    assert!(book(&p0.replace("create = 2", "create = 1")).unwrap_err().contains("the code 1 of create"));
-    assert!(book("x").unwrap_err().contains("code book"));
+    let (bare, polls) = (bridge(""), bridge("[extension]\nstatistics = 0"));
+    assert_eq!([bare, polls].map(|text| of(text).unwrap().statistics.as_secs()), [10, 0]);
+    let named = of(bridge("[extension]\ncodebook = \"/nowhere\"")).unwrap();
+    assert_eq!(named.codebook.as_deref(), Some(std::path::Path::new("/nowhere")), "parsing reads no files");
     for (wrong, says) in [
         (bridge("[extension]\nupstream_loss = \"down\""), "for the other end"),
         (extender("[extension]\npriority = 3"), "for the other end"),
         (bridge("[extension]\npriority = 0"), "out of range"),
-        (bridge("[extension]\ncodebook = \"/nowhere\""), "code book /nowhere"),
+        (extender("[extension]\nstatistics = 3"), "for the other end"),
         (extender("[extension]\nupstream_loss = { hold = 0 }"), "out of range"),
     ] {
         let error = of(wrong).unwrap_err();

@@ -1,10 +1,16 @@
 //! The bridge's end: engines of cascade ports, and the ports of the core they make.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use ether::{EtherType, Instant, Pcid, Vid, time::Duration};
 use hairpin::PortId;
-use pe::{Controlling, PortParameters, controlling};
+use pe::{
+    CodeBook, Controlling, Names, PortParameters,
+    controlling::{self, Held},
+};
 
 use super::{equip, tell_session};
 use crate::{
@@ -13,8 +19,10 @@ use crate::{
     core::Core,
     effect::Effect,
     event::Event,
-    extension, names,
-    port::{Port, PortKind, Side},
+    extension::{self, ExtendedEnd, ExtendedSettings},
+    names,
+    port::{Port, Side},
+    state::{Record, RecordKey},
     wiring,
 };
 
@@ -30,15 +38,33 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    pub(super) fn new(extension: &ExtensionConfig, sequence: u16) -> Self {
-        let settings = controlling::Settings { ecp: extension.ecp, tiers: extension.tiers };
+    pub(super) fn new(extension: &ExtensionConfig, book: Option<Arc<CodeBook>>, sequence: u16) -> Self {
         Self {
-            engine: Controlling::new(extension.book.clone(), settings, sequence),
+            engine: Controlling::new(book, settings(extension), sequence),
             ports: BTreeMap::new(),
             up: BTreeSet::new(),
             floods_at: None,
             floods: BTreeSet::new(),
         }
+    }
+}
+
+const fn settings(extension: &ExtensionConfig) -> controlling::Settings {
+    let ExtensionConfig { ecp, tiers, statistics, .. } = *extension;
+    controlling::Settings { ecp, tiers, statistics }
+}
+
+/// Has the engines and the ports they made work by the configuration as it is now.
+pub(super) fn reconfigure(core: &mut Core, now: Instant) {
+    let settings = settings(&core.config.extension);
+    for cascade in cascades(core) {
+        let Some(tree) = tree_mut(core, cascade) else { continue };
+        tree.engine.configure(now, settings);
+        let ports: Vec<(Pcid, PortId)> = tree.ports.iter().map(|(pcid, id)| (*pcid, *id)).collect();
+        for (pcid, id) in ports {
+            refresh(core, now, cascade, pcid, id);
+        }
+        floods_changed(core, now, cascade);
     }
 }
 
@@ -72,11 +98,28 @@ fn from_tree(core: &mut Core, now: Instant, cascade: PortId, output: controlling
                 tell_session(core, port, state);
             }
         }
-        controlling::Output::Create { pcid, cascade: nested, .. } => {
-            let parameters = create(core, now, cascade, pcid, nested);
+        controlling::Output::Create { pcid, cascade: nested, names, .. } => {
+            let parameters = create(core, now, cascade, pcid, nested, names);
             if let Some(tree) = tree_mut(core, cascade) {
                 tree.engine.created(now, pcid, parameters);
             }
+            remember(core, cascade, pcid);
+        }
+        controlling::Output::Named(pcid, names) => {
+            let Some(id) = port_of(core, pcid) else { return };
+            if let Some(port) = core.ports.get_mut(id.index()) {
+                let name = port.interface.clone();
+                port.far = Some(Box::new(names.clone()));
+                core.tell(Event::ExtendedPortNamed {
+                    port: name,
+                    extender: names.extender,
+                    name: names.port,
+                });
+            }
+            remember(core, cascade, pcid);
+            refresh(core, now, cascade, pcid, id);
+            core.effects.push_back(Effect::FollowPort(id));
+            floods_changed(core, now, cascade);
         }
         controlling::Output::Link(pcid, up) => {
             let (id, tree) = (port_of(core, pcid), tree_mut(core, cascade));
@@ -95,6 +138,8 @@ fn from_tree(core: &mut Core, now: Instant, cascade: PortId, output: controlling
             let Some(id) = tree.ports.remove(&pcid) else { return };
             tree.up.remove(&id);
             let port = core.interface(id).to_owned();
+            core.effects.push_back(Effect::Forget(record_key(&port)));
+            tell_elsewhere(core, pcid);
             channels::retire(core, now, id.index());
             core.effects.push_back(Effect::FollowPort(id));
             core.effects.push_back(Effect::FollowExtended(cascade));
@@ -120,26 +165,127 @@ fn create(
     cascade: PortId,
     pcid: Pcid,
     nested: bool,
+    names: Names,
 ) -> Option<PortParameters> {
     let interface = core.interface(cascade).to_owned();
-    let bridge = core.config.bridge()?;
-    let entry = bridge.ports.iter().find(|port| port.interface == interface)?;
-    let (kind, untagged) = match &entry.kind {
-        BridgePortKind::Station => (PortKind::Station, None),
-        BridgePortKind::Lan { untagged, .. } => (PortKind::Lan, *untagged),
-    };
+    let settings = ExtendedSettings::new(&core.config, &interface, pcid, Some(&names), nested)?;
     let name = names::extended(&interface, pcid);
-    let Some(id) = core.add_port(now, name.clone(), kind) else {
+    let Some(id) = core.add_port(now, name.clone(), settings.kind()) else {
         tracing::error!(port = name, "no port of the relay is free");
         return None;
     };
+    if let Some(port) = core.ports.get_mut(id.index()) {
+        port.far = Some(Box::new(names.clone()));
+    }
     equip(core, id.index(), nested);
     tree_mut(core, cascade)?.ports.insert(pcid, id);
+    tell_elsewhere(core, pcid);
     core.effects.push_back(Effect::FollowPort(id));
-    core.tell(Event::ExtendedPortMade { port: name });
+    core.tell(Event::ExtendedPortMade { port: name, extender: names.extender, name: names.port });
     extension::follow_end(core, now, id);
-    let untagged = untagged.into_iter().collect();
-    Some(PortParameters { admin_up: true, blocked: false, untagged, ..PortParameters::new(pcid) })
+    Some(settings.parameters(pcid))
+}
+
+/// Has a port and its port extender do what the configuration says of it now. One that faces something else is made anew.
+fn refresh(core: &mut Core, now: Instant, cascade: PortId, pcid: Pcid, id: PortId) {
+    let Some(port) = core.ports.get(id.index()) else { return };
+    let Some(settings) = extension::settings(core, port) else { return };
+    let (kind, nested, names) = (port.kind, port.csp.is_some(), port.far.clone().unwrap_or_default());
+    let Some(tree) = tree_mut(core, cascade) else { return };
+    tree.engine.set_parameters(now, settings.parameters(pcid));
+    if kind == settings.kind() {
+        return extension::follow_end(core, now, id);
+    }
+    let up = tree.up.remove(&id);
+    let port = core.interface(id).to_owned();
+    channels::retire(core, now, id.index());
+    core.tell(Event::ExtendedPortGone { port });
+    create(core, now, cascade, pcid, nested, *names);
+    // Its number may be free again.
+    core.effects.push_back(Effect::FollowPort(id));
+    let Some(tree) = tree_mut(core, cascade).filter(|_| up) else { return };
+    if let Some(id) = tree.ports.get(&pcid).copied() {
+        tree.up.insert(id);
+        extension::follow_end(core, now, id);
+    }
+}
+
+/// Has a port of a port extender survive a restart.
+fn remember(core: &mut Core, cascade: PortId, pcid: Pcid) {
+    let Some(tree) = tree_of(core, cascade) else { return };
+    let Some((held, id)) = tree.engine.held(pcid).zip(tree.ports.get(&pcid)) else { return };
+    let port = core.interface(*id).to_owned();
+    core.effects.push_back(Effect::Remember(Record::Extended { port, held }));
+}
+
+/// What is to be remembered of the ports of port extenders now.
+pub(crate) fn records(core: &Core) -> Vec<Record> {
+    let all = core.ports.iter().filter_map(|port| {
+        let ExtendedEnd { cascade, pcid } = port.extended?;
+        let held = tree_of(core, cascade)?.engine.held(pcid)?;
+        Some(Record::Extended { port: port.interface.clone(), held })
+    });
+    all.collect()
+}
+
+/// Makes the ports of port extenders that were there before a restart: they forward at once, and are confirmed or gone
+/// within [`controlling::PRESUMED`]. What has no place any more is forgotten.
+pub(crate) fn resume(core: &mut Core, now: Instant, mut waiting: Vec<(String, Held)>) {
+    let mut resumed = 0;
+    loop {
+        let before = waiting.len();
+        // Those that others are behind come first.
+        waiting.retain(|(port, held)| !take_up(core, now, port, held));
+        resumed += before - waiting.len();
+        if waiting.len() == before {
+            break;
+        }
+    }
+    for (port, _) in waiting {
+        core.effects.push_back(Effect::Forget(record_key(&port)));
+    }
+    if resumed > 0 {
+        core.tell(Event::ExtendedPortsResumed { ports: resumed });
+    }
+}
+
+fn take_up(core: &mut Core, now: Instant, port: &str, held: &Held) -> bool {
+    let (interface, pcid) = names::extended_of(port);
+    let cascade = core.ports.iter().find(|port| port.interface == interface).map(|port| port.id);
+    let Some(cascade) = cascade.filter(|_| pcid == Some(held.pcid)) else { return false };
+    let settings = ExtendedSettings::new(&core.config, interface, held.pcid, Some(&held.names), held.cascade);
+    let Some(settings) = settings.filter(|_| core.has_room()) else { return false };
+    let Some(tree) = tree_mut(core, cascade) else { return false };
+    if !tree.engine.resume(now, held.clone(), settings.parameters(held.pcid)) {
+        return false;
+    }
+    create(core, now, cascade, held.pcid, held.cascade, held.names.clone());
+    wiring::settle(core, now, cascade.index());
+    true
+}
+
+/// Names the record of an extended port.
+pub(crate) fn record_key(name: &str) -> RecordKey {
+    // No port has a name with blanks.
+    RecordKey { port: format!("the extended port {name}"), vsi: None }
+}
+
+/// Has every engine know whether another one's port has this identifier.
+fn tell_elsewhere(core: &mut Core, pcid: Pcid) {
+    let cascades = cascades(core);
+    let has = |cascade: &PortId| tree_of(core, *cascade).is_some_and(|tree| tree.ports.contains_key(&pcid));
+    let users: Vec<PortId> = cascades.iter().copied().filter(has).collect();
+    for cascade in cascades {
+        let taken = users.iter().any(|user| *user != cascade);
+        if let Some(tree) = tree_mut(core, cascade) {
+            tree.engine.set_elsewhere(pcid, taken);
+        }
+    }
+}
+
+fn cascades(core: &Core) -> Vec<PortId> {
+    let has = |port: &&Port| port.csp.as_ref().is_some_and(|csp| csp.tree.is_some());
+    core.ports.iter().filter(has).map(|port| port.id).collect()
 }
 
 /// VSIs of an extended port opened or went: its VLANs may be others.
@@ -158,22 +304,18 @@ fn floods_changed(core: &mut Core, now: Instant, cascade: PortId) {
 
 /// Tells the engine which ports are in which VLANs.
 fn look_at_floods(core: &mut Core, now: Instant, cascade: PortId) {
-    let interface = core.interface(cascade).to_owned();
-    let bridge = core.config.bridge();
-    let Some(entry) = bridge.and_then(|bridge| bridge.ports.iter().find(|port| port.interface == interface))
-    else {
-        return;
-    };
-    let fixed: BTreeSet<Vid> = match &entry.kind {
-        BridgePortKind::Lan { untagged, tagged, .. } => untagged.iter().chain(tagged).copied().collect(),
-        BridgePortKind::Station => BTreeSet::new(),
-    };
     let mut members: BTreeMap<Vid, BTreeSet<Pcid>> = BTreeMap::new();
     let Some(tree) = tree_of(core, cascade) else { return };
     for (pcid, id) in &tree.ports {
         let Some(port) = core.ports.get(id.index()).filter(|port| port.link.is_up()) else { continue };
-        let vlans = fixed.iter().copied().chain(vlans(core, port));
-        for vlan in vlans {
+        let faces = extension::settings(core, port).map(|settings| settings.faces);
+        let fixed: BTreeSet<Vid> = match &faces {
+            Some(BridgePortKind::Lan { untagged, tagged, .. }) => {
+                untagged.iter().chain(tagged).copied().collect()
+            }
+            Some(BridgePortKind::Station) | None => BTreeSet::new(),
+        };
+        for vlan in fixed.into_iter().chain(vlans(core, port)) {
             members.entry(vlan).or_default().insert(*pcid);
         }
     }

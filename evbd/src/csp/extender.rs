@@ -1,10 +1,12 @@
 //! The port extender's end: its engine, and the data path.
 
+use std::sync::Arc;
+
 use ether::{EtherType, Instant};
 use hairpin::PortId;
-use pe::{Extender, PortParameters, extender};
+use pe::{CodeBook, Extender, PortParameters, extender};
 
-use super::{announce, tell_session};
+use super::{announce, name, tell_session};
 use crate::{
     config::Config,
     core::Core,
@@ -16,10 +18,35 @@ use crate::{
 };
 
 /// The engine of a port extender, if `config` makes this one with sessions.
-pub(crate) fn extender(config: &Config, sequence: u16, now: Instant) -> Option<Box<Extender>> {
+pub(super) fn extender(
+    config: &Config,
+    book: Option<Arc<CodeBook>>,
+    sequence: u16,
+    now: Instant,
+) -> Option<Box<Extender>> {
     config.extender().filter(|extender| !extender.is_static())?;
-    let settings = extender::Settings { ecp: config.extension.ecp, hold: config.extension.hold };
-    Some(Box::new(Extender::new(config.extension.book.clone(), settings, sequence, now)))
+    Some(Box::new(Extender::new(book, settings(config), sequence, now)))
+}
+
+/// Has the engine work by the configuration as it is now.
+pub(super) fn reconfigure(core: &mut Core) {
+    let settings = settings(&core.config);
+    if let Some(extender) = &mut core.extender {
+        extender.configure(settings);
+    }
+}
+
+fn settings(config: &Config) -> extender::Settings {
+    extender::Settings { name: name(&config.name), ecp: config.extension.ecp, hold: config.extension.hold }
+}
+
+/// What ports have counted, for the bridge that asked.
+pub(crate) fn counted(core: &mut Core, now: Instant, question: u32, counters: Vec<(PortId, [u64; 12])>) {
+    if let Some(extender) = &mut core.extender {
+        let counters = counters.into_iter().map(|(port, values)| (u32::from(port.0), values));
+        extender.counted(now, question, counters.collect());
+    }
+    wiring::settle(core, now, 0);
 }
 
 /// Passes on one output of the engine; false when there was none.
@@ -60,6 +87,10 @@ fn from_extender(core: &mut Core, now: Instant, output: extender::Output) {
                 let parameters = parameters.map(|with| Box::new(as_relayed(&with)));
                 core.effects.push_back(Effect::Extend { port, parameters, untagged });
             }
+        }
+        extender::Output::Count { question, ports } => {
+            let ports = ports.into_iter().filter_map(number).collect();
+            core.effects.push_back(Effect::Count { question, ports });
         }
         extender::Output::Channel(ecid, members) => {
             let members = members.into_iter().filter_map(number).collect();

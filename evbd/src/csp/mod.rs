@@ -10,12 +10,14 @@
 mod bridge;
 mod extender;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use ether::{EtherType, FrameView, Instant, mac};
 use hairpin::PortId;
 use lldp::{OrgKey, Oui, Scope};
 use pe::{
-    CascadePriority, Marker, Offer, PortExtensionTlv, SessionState,
+    CascadePriority, CodeBook, Marker, Name, Offer, PortExtensionTlv, SessionState,
     controlling::At,
     csp::session::Peer,
     extender::{PortInfo, words},
@@ -23,12 +25,14 @@ use pe::{
 
 use self::bridge::{Tree, tree_mut};
 pub(crate) use self::{
-    bridge::{made, tree_of, vlans_changed},
-    extender::extender,
+    bridge::{made, record_key, records, resume, tree_of, vlans_changed},
+    extender::counted,
 };
 use crate::{
+    config::{self, Config},
     core::Core,
     event::Event,
+    extension,
     input::Link,
     loss,
     port::{Port, PortKind},
@@ -60,6 +64,54 @@ impl Speaker {
     }
 }
 
+/// The code book, if no file has it.
+pub(crate) fn own_book(config: &Config) -> Option<Arc<CodeBook>> {
+    config.extension.codebook.is_none().then(|| Arc::new(CodeBook::p0()))
+}
+
+/// Makes the engine of a port extender, if this is one with sessions.
+pub(crate) fn start(core: &mut Core, now: Instant) {
+    let sequence = core.draw();
+    core.extender = extender::extender(&core.config, core.book.clone(), sequence, now);
+}
+
+/// Speaks by another code book from now on: the one in `text`, or P0.
+pub(crate) fn set_book(core: &mut Core, now: Instant, text: Option<&str>) {
+    let read = text.map_or_else(|| Ok(CodeBook::p0()), config::codebook);
+    let book = match read {
+        Ok(book) => Arc::new(book),
+        Err(error) => return tracing::error!(error, "no code book"),
+    };
+    core.book = Some(Arc::clone(&book));
+    if let Some(extender) = &mut core.extender {
+        extender.set_book(now, Arc::clone(&book));
+    }
+    for port in &mut core.ports {
+        if let Some(tree) = port.csp.as_mut().and_then(|csp| csp.tree.as_mut()) {
+            tree.engine.set_book(now, Arc::clone(&book));
+        }
+    }
+    for index in 0..core.ports.len() {
+        announce(core, now, index);
+        wiring::settle(core, now, index);
+    }
+}
+
+/// Has both ends work by the configuration as it is now, without closing a session.
+pub(crate) fn reconfigure(core: &mut Core, now: Instant) {
+    extender::reconfigure(core);
+    bridge::reconfigure(core, now);
+    for index in 0..core.ports.len() {
+        announce(core, now, index);
+        wiring::settle(core, now, index);
+    }
+}
+
+/// `text` as a name for the other end; none if it is too long or has control characters.
+fn name(text: &str) -> Option<Name> {
+    Name::try_from(text.to_owned()).ok()
+}
+
 /// Makes what the port at `index` needs to speak, if it is to; `nested`: another port extender may be behind it.
 pub(crate) fn equip(core: &mut Core, index: usize, nested: bool) {
     let Some(port) = core.ports.get(index).filter(|port| port.csp.is_none()) else { return };
@@ -70,7 +122,7 @@ pub(crate) fn equip(core: &mut Core, index: usize, nested: bool) {
         return;
     }
     let (life, sequence) = (core.draw().max(1), core.draw());
-    let tree = cascade.then(|| Box::new(Tree::new(&core.config.extension, sequence)));
+    let tree = cascade.then(|| Box::new(Tree::new(&core.config.extension, core.book.clone(), sequence)));
     if let Some(port) = core.ports.get_mut(index) {
         port.csp = Some(Box::new(Speaker { life, heard: 0, up_since: None, tree }));
     }
@@ -91,12 +143,14 @@ pub(crate) fn announce(core: &mut Core, now: Instant, index: usize) {
     };
     let number = u32::from(port.id.0);
     let chosen = core.extender.as_ref().is_some_and(|extender| extender.upstream() == Some(number));
-    let marker = Marker::new(&core.config.extension.book, chosen, speaker.life, speaker.heard);
+    let marker = core.book.as_ref().map(|book| Marker::new(book, chosen, speaker.life, speaker.heard));
     let tlv =
         PortExtensionTlv { priority: CascadePriority(priority), address: chassis.mac, csp_address: own };
     if let Some(port) = core.ports.get_mut(index) {
         say(port, now, PORT_EXTENSION, tlv.to_bytes());
-        say(port, now, MARKER, marker.to_bytes());
+        if let Some(marker) = marker {
+            say(port, now, MARKER, marker.to_bytes());
+        }
     }
 }
 
@@ -145,13 +199,14 @@ pub(crate) fn neighbors(core: &mut Core, now: Instant, index: usize) {
 }
 
 /// What the nearest-bridge neighbour of `port` says of port extension. A link joins two ends; where there seem to be more,
-/// the one that appeared last has taken the place of the others: at another cable its ports have other names.
+/// the one that last said something new has taken the place of the others: at another cable its ports have other names, or
+/// those of an earlier time and another life.
 fn heard(port: &Port) -> (Option<PortExtensionTlv>, Option<Marker>) {
     let agent = port.agents.iter().find(|agent| agent.config().scope == Scope::NearestBridge);
     let Some(since) = port.csp.as_ref().and_then(|csp| csp.up_since) else { return (None, None) };
     let heard = agent.into_iter().flat_map(lldp::Agent::neighbors).filter(|peer| peer.last_seen >= since);
     let speaks = heard.filter(|peer| peer.info.org(PORT_EXTENSION).is_some());
-    let Some(peer) = speaks.max_by_key(|peer| peer.first_seen) else { return (None, None) };
+    let Some(peer) = speaks.max_by_key(|peer| peer.last_changed) else { return (None, None) };
     let said = peer.info.org(PORT_EXTENSION).and_then(|info| PortExtensionTlv::parse(info).ok());
     let marker = peer.info.org(MARKER).and_then(|info| Marker::parse(info).ok());
     (said.filter(|tlv| mac::is_station(tlv.csp_address)), marker)
@@ -192,6 +247,7 @@ pub(crate) fn handle_frame(core: &mut Core, now: Instant, id: PortId, frame: &[u
 pub(crate) fn follow(core: &mut Core, now: Instant, index: usize) {
     let Some(port) = core.ports.get_mut(index) else { return };
     let (id, kind, link) = (port.id, port.kind, port.link.clone());
+    let name = name(&port.interface);
     if let Some(speaker) = &mut port.csp {
         speaker.up_since = if link.is_up() { speaker.up_since.or(Some(now)) } else { None };
         neighbors(core, now, index);
@@ -199,7 +255,7 @@ pub(crate) fn follow(core: &mut Core, now: Instant, index: usize) {
     if let Some(extender) = &mut core.extender
         && matches!(kind, PortKind::Extended | PortKind::Transit)
     {
-        let info = PortInfo { cascade: kind == PortKind::Transit, up: link.is_up() };
+        let info = PortInfo { name, cascade: kind == PortKind::Transit, up: link.is_up() };
         extender.set_port(now, u32::from(id.0), (link != Link::Absent).then_some(info));
     }
     if link == Link::Absent {
@@ -220,7 +276,9 @@ pub(crate) fn forget(core: &mut Core, now: Instant, index: usize) {
 
 /// Whether frames can pass at an extended port, as far as that is not the matter of its cascade port's link.
 pub(crate) fn is_up(core: &Core, cascade: PortId, id: PortId) -> bool {
-    tree_of(core, cascade).is_none_or(|tree| tree.up.contains(&id))
+    let Some(tree) = tree_of(core, cascade) else { return true };
+    let settings = core.ports.get(id.index()).and_then(|port| extension::settings(core, port));
+    tree.up.contains(&id) && settings.is_some_and(|settings| settings.shut().is_none())
 }
 
 /// Passes on one output of the engine at `index`, or of the port extender's; false when there was none.

@@ -42,6 +42,7 @@ pub(crate) fn apply(core: &mut Core, now: Instant, config: Config) {
         }
         core.speak(now, index);
     }
+    csp::reconfigure(core, now);
     core.take_profiles(now);
     if let Some(old) = old {
         arrive(core, now, &old);

@@ -134,10 +134,10 @@ impl Dataplane {
     /// and guard. Returns why a port is not taken.
     pub(super) fn reload<'a>(
         &mut self,
-        config: &Config,
+        core: &Core,
         ports: impl Iterator<Item = (PortId, &'a str, PortKind)>,
     ) -> Vec<(PortId, ControlError)> {
-        let wanted = plane::wanted(config, ports);
+        let wanted = plane::wanted(core, ports);
         let names: HashMap<PortId, &str> = wanted.iter().map(|port| (port.id, port.name.as_str())).collect();
         let stays = |port: &PortConfig| names.get(&port.id).is_some_and(|name| *name == port.name);
         let gone: Vec<PortId> =
@@ -145,7 +145,7 @@ impl Dataplane {
         for id in gone {
             self.remove_port(id);
         }
-        let before = std::mem::replace(&mut self.carrier, config.carrier.clone());
+        let before = std::mem::replace(&mut self.carrier, core.config().carrier.clone());
         self.refused.clear();
         let mut refused = Vec::new();
         for port in wanted {
@@ -166,12 +166,12 @@ impl Dataplane {
     /// Has the relay take up a port, which waits for its interface; one it has stays up as it is.
     pub(super) fn add_port(
         &mut self,
-        config: &Config,
+        core: &Core,
         id: PortId,
         interface: &str,
         kind: PortKind,
     ) -> Result<(), ControlError> {
-        self.plane.add_port(config, id, interface, kind)?;
+        self.plane.add_port(core, id, interface, kind)?;
         self.limit(id, interface);
         Ok(())
     }

@@ -7,6 +7,7 @@ mod carriers;
 mod classes;
 mod clock;
 mod control;
+mod counting;
 mod dataplane;
 mod devices;
 mod extended;
@@ -74,7 +75,7 @@ use crate::{
 /// When the control socket, netlink or the relay's worker cannot be had. A missing or failing interface is no error: the
 /// daemon says so and takes it when it comes.
 pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
-    let File { path, text, config } = file;
+    let File { path, text, config, codebook } = file;
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -128,6 +129,9 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
         stop: None,
     };
     daemon.watched = daemon.ports();
+    if codebook.is_some() {
+        daemon.core.handle(clock.now(), Input::CodeBook { text: codebook });
+    }
     // Profiles first: what is resumed lives by them.
     daemon.drain();
     daemon.resume(found);
@@ -293,12 +297,18 @@ impl Daemon {
     /// is to be kept is kept together, before anybody is told of them.
     fn drain(&mut self) {
         let (mut applied, mut shaped) = (VecDeque::new(), VecDeque::new());
+        let mut asked = VecDeque::new();
         let mut told = Vec::new();
         loop {
             let Some(effect) = self.core.poll_effect() else {
                 self.tell(&mut told);
                 if let Some((port, report)) = shaped.pop_front() {
                     self.core.handle(self.clock.now(), Input::DcbApplied { port, report });
+                    continue;
+                }
+                if let Some((question, ports)) = asked.pop_front() {
+                    let counted = self.count(question, ports);
+                    self.core.handle(self.clock.now(), counted);
                     continue;
                 }
                 let Some((port, on)) = applied.pop_front() else { return };
@@ -357,6 +367,7 @@ impl Daemon {
                         refused(&error);
                     }
                 }
+                Effect::Count { question, ports } => asked.push_back((question, ports)),
                 Effect::FollowPorts => {
                     // Ports that are gone take leave.
                     self.tell(&mut told);

@@ -63,9 +63,8 @@ impl Planes {
         let all = self.channels.iter_mut().map(|(uplink, plane)| (Some(*uplink), plane));
         for (uplink, plane) in all.chain([(None, &mut self.main)]) {
             let ports = core.ports().filter(|(port, _, _)| of.get(port).copied() == uplink);
-            refused.extend(
-                plane.reload(config, ports).into_iter().map(|(port, error)| (port, error.to_string())),
-            );
+            refused
+                .extend(plane.reload(core, ports).into_iter().map(|(port, error)| (port, error.to_string())));
         }
         refused
     }
@@ -81,7 +80,7 @@ impl Planes {
         if let Some(uplink) = core.relay_of(port) {
             self.of.insert(port, uplink);
         }
-        self.at_mut(port).add_port(core.config(), port, name, kind)
+        self.at_mut(port).add_port(core, port, name, kind)
     }
 
     /// Lets go of a port.

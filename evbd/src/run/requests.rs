@@ -52,11 +52,16 @@ impl Daemon {
     pub(super) fn reload(&mut self) -> Result<Vec<Value>, String> {
         let read = config::read(&self.path);
         let plan = read.and_then(|text| reload::plan(&self.text, &self.path.display().to_string(), &text));
-        let plan = plan.map_err(|error| {
+        let plan = plan.and_then(|plan| Ok((config::read_codebook(&plan.config.extension)?, plan)));
+        let (codebook, plan) = plan.map_err(|error| {
             self.publish(&Event::ReloadRefused { error: error.to_string() });
             format!("{error}\n{error:?}")
         })?;
+        let numbers = codebook.is_some() || self.core.config().extension.codebook.is_some();
         self.core.handle(self.clock.now(), Input::Reload { config: plan.text.clone() });
+        if numbers {
+            self.core.handle(self.clock.now(), Input::CodeBook { text: codebook });
+        }
         self.drain();
         self.text = plan.text;
         if let Some(libvirt) = &self.libvirt {

@@ -18,6 +18,8 @@ struct Row {
     port: String,
     role: &'static str,
     peer: Option<String>,
+    /// What the port extender calls itself.
+    name: Option<String>,
     #[serde(flatten)]
     state: Option<SessionState>,
     words: &'static str,
@@ -38,8 +40,8 @@ struct Row {
 
 /// The rows of one port.
 pub(crate) fn rows(core: &Core, port: &Port) -> Vec<Value> {
-    let book = &core.config.extension.book;
-    let code_book = || format!("{} ({:08x})", book.name, book.digest());
+    let book = core.book.as_ref().map(|book| format!("{} ({:08x})", book.name, book.digest()));
+    let code_book = || book.clone().unwrap_or_else(|| "not read yet".to_owned());
     if let Some(tree) = csp::tree_of(core, port.id) {
         let sessions = tree.engine.sessions().map(|(at, session)| {
             let of = at.map_or(Some(port.id), |pcid| tree.ports.get(&pcid).copied());
@@ -47,6 +49,7 @@ pub(crate) fn rows(core: &Core, port: &Port) -> Vec<Value> {
                 port: of.map_or("?", |id| core.interface(id)).to_owned(),
                 role: "controlling",
                 peer: session.peer().map(|peer| peer.to_string()),
+                name: tree.engine.name(at).map(|name| name.to_string()),
                 state: Some(session.state()),
                 words: words(session.state()),
                 code_book: code_book(),
@@ -75,6 +78,7 @@ pub(crate) fn rows(core: &Core, port: &Port) -> Vec<Value> {
         port: port.interface.clone(),
         role: "extender",
         peer: offer.map(|offer| offer.csp_address.to_string()),
+        name: None,
         state: session.map(pe::csp::Session::state),
         words: session.map_or(idle, |session| words(session.state())),
         code_book: code_book(),

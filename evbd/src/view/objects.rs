@@ -28,8 +28,10 @@ pub(crate) fn objects(
         let wanted = |place: &Place| which.iter().any(|which| which.has(place));
         if wanted(&Place::Port(name.clone())) {
             let stats = stats.get_or_insert_with(|| planes.carrier_stats()).remove(&port.id);
-            let the_port = row(port_row(core, port, planes, sockets.hearing(port.id), stats));
+            let the_port = row(port_row(core, port, planes, sockets.hearing(port.id), stats, now));
+            let extended = the_port.get("extended").cloned();
             let mut interfaces = vec![(&schema::PORT, the_port)];
+            interfaces.extend(extended.map(|extended| (&schema::EXTENDED, extended)));
             interfaces.extend(evb(core, port).map(|edge| (&schema::EVB, row(edge))));
             found.push(Object { place: Place::Port(name.clone()), interfaces });
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ether::{Instant, Pcid};
 
 use super::{At, Controlling, Output, node::Work};
-use crate::csp::{Message, PortItem, PortParameters, SessionState, Tlv};
+use crate::csp::{Message, Pdu, PortItem, PortParameters, Tlv};
 
 impl Controlling {
     /// Asks the next thing of any node; false if there is nothing, or no room.
@@ -14,9 +14,9 @@ impl Controlling {
         ats.into_iter().any(|at| self.ask_at(now, at))
     }
 
-    pub(super) fn ask_at(&mut self, now: Instant, at: At) -> bool {
+    fn ask_at(&mut self, now: Instant, at: At) -> bool {
         let Some(node) = self.nodes.get(&at) else { return false };
-        if node.session.state() != SessionState::Open || node.session.room() == 0 {
+        if !node.is_open() || node.session.room() == 0 {
             return false;
         }
         let waiting = node.parameters.iter().copied().take(PORTS * 8);
@@ -40,7 +40,16 @@ impl Controlling {
                     Work::Channel(ecid, change),
                 )
             }
-            None if ready.is_empty() => return false,
+            None if ready.is_empty() => {
+                let asked = node.under_way.values().any(|work| matches!(work, Work::Counters));
+                if asked || node.uncounted.is_empty() {
+                    return false;
+                }
+                let items = node.uncounted.iter().take(node.session.counters_at_once());
+                let items: Vec<_> = items.map(|pcid| PortItem { flag: false, id: pcid.get() }).collect();
+                node.uncounted.retain(|pcid| !items.iter().any(|item| item.id == pcid.get()));
+                (Message::GetStatistics, None, vec![Tlv::Ports(items)], Work::Counters)
+            }
             None => {
                 node.parameters.retain(|pcid| !ready.contains(pcid));
                 (Message::SetParameters, None, body, Work::Parameters(ready.into_iter().collect()))
@@ -52,7 +61,14 @@ impl Controlling {
         true
     }
 
-    pub(super) fn handle_answer(&mut self, at: At, transaction: u32, granted: bool) {
+    pub(super) fn handle_answer(
+        &mut self,
+        now: Instant,
+        at: At,
+        transaction: u32,
+        granted: bool,
+        answer: &Pdu,
+    ) {
         let Some(node) = self.nodes.get_mut(&at) else { return };
         match node.under_way.remove(&transaction) {
             Some(Work::Channel(ecid, change)) => {
@@ -69,7 +85,16 @@ impl Controlling {
                     }
                 }
             }
-            Some(Work::Parameters(_)) | None => {}
+            Some(Work::Counters) if granted => {
+                for tlv in &answer.body {
+                    let Tlv::Counters(counters) = tlv else { continue };
+                    let port = self.ports.get_mut(&counters.pcid).filter(|port| port.at == at);
+                    if let Some(port) = port {
+                        port.counters = Some((now, counters.values));
+                    }
+                }
+            }
+            Some(Work::Parameters(_) | Work::Counters) | None => {}
         }
     }
 }

@@ -15,13 +15,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use ether::{ECid, Instant, MacAddr, Pcid, Vid, time::earliest};
-use serde::Serialize;
+use ether::{ECid, Instant, MacAddr, Pcid, Vid, time::Duration, time::earliest};
+use serde::{Deserialize, Serialize};
 
 use self::{flood::Floods, node::Node};
 use crate::{
     csp::{
-        Capability, CodeBook, Completion, Pdu, PortParameters, Session, SessionState,
+        Capability, CodeBook, Completion, Name, Names, Pdu, PortParameters, Session, SessionState,
         session::{self, Peer},
     },
     ecid::Ids,
@@ -38,6 +38,8 @@ pub struct Settings {
     pub ecp: ecp::Params,
     /// Port extenders one behind the other, at most.
     pub tiers: u8,
+    /// How often port extenders are asked for the counters of their ports; zero: never.
+    pub statistics: Duration,
 }
 
 /// What it wants done or has to tell.
@@ -64,7 +66,11 @@ pub enum Output {
         local: Local,
         /// Another port extender may be behind it.
         cascade: bool,
+        /// What its port extender calls itself and the port.
+        names: Names,
     },
+    /// A port is called otherwise than it was.
+    Named(Pcid, Names),
     /// Frames can pass at a port, or cannot.
     Link(Pcid, bool),
     /// A port is gone.
@@ -76,7 +82,7 @@ pub enum Output {
 /// The engine of one cascade port.
 #[derive(Debug)]
 pub struct Controlling {
-    book: Arc<CodeBook>,
+    book: Option<Arc<CodeBook>>,
     settings: Settings,
     sequence: u16,
     ids: Ids,
@@ -84,6 +90,12 @@ pub struct Controlling {
     ports: BTreeMap<Pcid, Port>,
     by_local: BTreeMap<(At, Local), Pcid>,
     floods: Floods,
+    /// Identifiers of ports of other trees.
+    elsewhere: BTreeSet<Pcid>,
+    /// Ports that are presumed and not confirmed are gone then.
+    presumed_until: Option<Instant>,
+    /// Port extenders are asked for counters then.
+    count_at: Option<Instant>,
     out: VecDeque<Output>,
 }
 
@@ -93,13 +105,37 @@ struct Port {
     owner: MacAddr,
     local: Local,
     cascade: bool,
+    names: Names,
     /// The Create that waits for the bridge.
     asked: Option<Pdu>,
+    /// It was there before a restart, and its port extender has not spoken of it yet.
+    presumed: bool,
     parameters: PortParameters,
     /// They are confirmed.
     ready: bool,
     /// As its port extender says.
     up: bool,
+    /// What its port extender has counted, and when it said so.
+    counters: Option<(Instant, [u64; 12])>,
+}
+
+/// What must survive a restart of the bridge for a port to go on at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Its identifier.
+    pub pcid: Pcid,
+    /// The port it is behind, unless that is the cascade interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: At,
+    /// Address of its port extender.
+    pub owner: MacAddr,
+    /// Its number there.
+    pub local: Local,
+    /// Another port extender may be behind it.
+    pub cascade: bool,
+    /// What its port extender calls itself and the port.
+    #[serde(flatten)]
+    pub names: Names,
 }
 
 /// A port for people.
@@ -117,12 +153,21 @@ pub struct PortView {
     pub ready: bool,
     /// Its link is up.
     pub up: bool,
+    /// It was there before a restart, and its port extender has not spoken of it yet.
+    pub presumed: bool,
+}
+
+impl Port {
+    const fn view(&self, pcid: Pcid) -> PortView {
+        let Self { at: behind, local, cascade, ready, up, presumed, .. } = *self;
+        PortView { pcid, behind, local, cascade, ready, up, presumed }
+    }
 }
 
 impl Controlling {
     /// Without port extenders. `first_sequence` is ECP's and should be random.
     #[must_use]
-    pub fn new(book: Arc<CodeBook>, settings: Settings, first_sequence: u16) -> Self {
+    pub fn new(book: Option<Arc<CodeBook>>, settings: Settings, first_sequence: u16) -> Self {
         Self {
             book,
             settings,
@@ -132,8 +177,85 @@ impl Controlling {
             ports: BTreeMap::new(),
             by_local: BTreeMap::new(),
             floods: Floods::default(),
+            elsewhere: BTreeSet::new(),
+            presumed_until: None,
+            count_at: None,
             out: VecDeque::new(),
         }
+    }
+
+    /// Works like this from now on.
+    pub fn configure(&mut self, now: Instant, settings: Settings) {
+        self.settings = settings;
+        for node in self.nodes.values_mut() {
+            node.session.set_params(settings.ecp);
+        }
+        self.count_at = None;
+        self.count_again(now);
+    }
+
+    /// Speaks by this code book from now on.
+    pub fn set_book(&mut self, now: Instant, book: Arc<CodeBook>) {
+        for node in self.nodes.values_mut() {
+            node.session.set_book(now, Arc::clone(&book));
+        }
+        self.book = Some(book);
+        self.step(now);
+    }
+
+    /// A port of another tree has this identifier, or has it no more.
+    pub fn set_elsewhere(&mut self, pcid: Pcid, taken: bool) {
+        if taken {
+            self.elsewhere.insert(pcid);
+        } else {
+            self.elsewhere.remove(&pcid);
+        }
+    }
+
+    /// A port that was there before a restart goes on as the bridge wants it, until its port extender speaks of it, at most
+    /// for [`PRESUMED`]. Those it is behind come before it. False if it cannot be.
+    pub fn resume(&mut self, now: Instant, held: Held, parameters: PortParameters) -> bool {
+        let Held { pcid, behind: at, owner, local, cascade, names } = held;
+        let way = at.is_none_or(|above| self.ports.get(&above).is_some_and(|port| port.cascade));
+        if !way || self.ports.contains_key(&pcid) || self.by_local.contains_key(&(at, local)) {
+            return false;
+        }
+        if self.ids.take_port(now, (owner, local), Some(pcid), &BTreeSet::new()) != Some(pcid) {
+            return false;
+        }
+        let port = Port {
+            at,
+            owner,
+            local,
+            cascade,
+            names,
+            asked: None,
+            presumed: true,
+            parameters,
+            ready: true,
+            up: true,
+            counters: None,
+        };
+        self.ports.insert(pcid, port);
+        self.by_local.insert((at, local), pcid);
+        self.presumed_until = Some(now + PRESUMED);
+        self.out.push_back(Output::Link(pcid, true));
+        true
+    }
+
+    /// What must survive a restart for a port to go on.
+    #[must_use]
+    pub fn held(&self, pcid: Pcid) -> Option<Held> {
+        let port = self.ports.get(&pcid).filter(|port| port.asked.is_none())?;
+        let Port { at: behind, owner, local, cascade, ref names, .. } = *port;
+        Some(Held { pcid, behind, owner, local, cascade, names: names.clone() })
+    }
+
+    /// What the port extender of a port has counted there, in the order of [`crate::csp::Counters::values`], and when it
+    /// said so.
+    #[must_use]
+    pub fn counters(&self, pcid: Pcid) -> Option<(Instant, [u64; 12])> {
+        self.ports.get(&pcid)?.counters
     }
 
     /// LLDP hears this port extender, or none; a link that is down has none.
@@ -144,7 +266,7 @@ impl Controlling {
                 return;
             }
             self.sequence = self.sequence.wrapping_add(0x1357);
-            let book = Arc::clone(&self.book);
+            let book = self.book.clone();
             let session = Session::new(book, Capability::default(), self.settings.ecp, self.sequence, now);
             self.nodes.insert(at, Node::new(session));
         }
@@ -169,22 +291,18 @@ impl Controlling {
         let at = port.at;
         let Some(parameters) = parameters else {
             if let Some(node) = self.nodes.get_mut(&at) {
-                node.session.answer(now, &request, Completion::NoResources, None, request.body.clone());
+                node.session.answer(now, &request, Completion::NoResources, None, told::ports_of(&request));
             }
             self.remove(now, pcid, false);
             return self.step(now);
         };
         port.parameters = parameters;
         if let Some(node) = self.nodes.get_mut(&at) {
-            let body = request.body.clone();
+            let body = told::ports_of(&request);
             node.session.answer(now, &request, Completion::Success, Some(pcid.into()), body);
             node.parameters.insert(pcid);
         }
-        for (above, member) in self.path(at) {
-            if let Some(node) = self.nodes.get_mut(&above) {
-                node.want(pcid.into(), BTreeSet::from([member]));
-            }
-        }
+        self.want(pcid);
         self.step(now);
     }
 
@@ -213,6 +331,14 @@ impl Controlling {
         for node in self.nodes.values_mut() {
             node.session.handle_timeout(now);
         }
+        if self.presumed_until.take_if(|until| *until <= now).is_some() {
+            let gone = self.ports.iter().filter(|(_, port)| port.presumed);
+            let gone: Vec<Pcid> = gone.map(|(pcid, _)| *pcid).collect();
+            gone.into_iter().for_each(|pcid| self.remove(now, pcid, true));
+        }
+        if self.count_at.take_if(|at| *at <= now).is_some() {
+            self.count(now);
+        }
         for vlan in self.floods.due(now) {
             self.arrange(now, vlan);
         }
@@ -223,7 +349,8 @@ impl Controlling {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let sessions = self.nodes.values().filter_map(|node| node.session.poll_timeout()).min();
-        earliest(sessions, self.floods.poll_timeout())
+        let floods = earliest(self.floods.poll_timeout(), self.presumed_until);
+        earliest(sessions, earliest(floods, self.count_at))
     }
 
     /// The next thing to do, oldest first.
@@ -239,14 +366,27 @@ impl Controlling {
     /// The ports.
     pub fn ports(&self) -> impl Iterator<Item = PortView> {
         let standing = self.ports.iter().filter(|(_, port)| port.asked.is_none());
-        standing.map(|(pcid, port)| PortView {
-            pcid: *pcid,
-            behind: port.at,
-            local: port.local,
-            cascade: port.cascade,
-            ready: port.ready,
-            up: port.up,
-        })
+        standing.map(|(pcid, port)| port.view(*pcid))
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn port(&self, pcid: Pcid) -> Option<PortView> {
+        let port = self.ports.get(&pcid).filter(|port| port.asked.is_none())?;
+        Some(port.view(pcid))
+    }
+
+    /// The session with the port extender at a place.
+    #[must_use]
+    pub fn session(&self, at: At) -> Option<&Session> {
+        self.nodes.get(&at).map(|node| &node.session)
+    }
+
+    /// What the port extender at a place calls itself.
+    #[must_use]
+    pub fn name(&self, at: At) -> Option<&Name> {
+        let mut here = self.ports.values().filter(|port| port.at == at);
+        here.find_map(|port| port.names.extender.as_ref())
     }
 
     /// Channels of several members that are in use.
@@ -279,18 +419,53 @@ impl Controlling {
                 session::Output::Transmit(to, ecpdu) => {
                     self.out.push_back(Output::Transmit { at, to, ecpdu });
                 }
-                session::Output::Up(_) => {}
+                session::Output::Up(_) => self.opened(now, at),
                 session::Output::Down(_) => self.down(now, at),
                 session::Output::State => {
                     let state = self.nodes.get(&at).map(|node| node.session.state());
                     self.out.extend(state.map(|state| Output::Session(at, state)));
                 }
                 session::Output::Request(request) => self.handle_request(now, at, request),
-                session::Output::Answer { request, granted, .. } => {
-                    self.handle_answer(at, request.transaction, granted);
+                session::Output::Answer { request, answer, granted } => {
+                    self.handle_answer(now, at, request.transaction, granted, &answer);
                 }
             }
         }
+    }
+
+    /// A session is there: ports further down that are presumed lead through it.
+    fn opened(&mut self, now: Instant, at: At) {
+        let presumed = self.ports.iter().filter(|(_, port)| port.presumed && port.at != at);
+        let presumed: Vec<Pcid> = presumed.map(|(pcid, _)| *pcid).collect();
+        presumed.into_iter().for_each(|pcid| self.want(pcid));
+        self.count_again(now);
+    }
+
+    /// Has all nodes on the way to a port know it.
+    fn want(&mut self, pcid: Pcid) {
+        let Some(at) = self.ports.get(&pcid).map(|port| port.at) else { return };
+        for (above, member) in self.path(at) {
+            if let Some(node) = self.nodes.get_mut(&above) {
+                node.want(pcid.into(), BTreeSet::from([member]));
+            }
+        }
+    }
+
+    /// All port extenders are to tell their counters, those apart that have not told all since they were asked last.
+    fn count(&mut self, now: Instant) {
+        for (pcid, port) in self.ports.iter().filter(|(_, port)| port.asked.is_none() && !port.presumed) {
+            if let Some(node) = self.nodes.get_mut(&port.at).filter(|node| node.is_open()) {
+                node.uncounted.insert(*pcid);
+            }
+        }
+        self.count_again(now);
+    }
+
+    /// Sets when that is asked next, while somebody is there to be asked.
+    fn count_again(&mut self, now: Instant) {
+        let open = !self.settings.statistics.is_zero() && self.nodes.values().any(Node::is_open);
+        let next = open.then(|| now + self.settings.statistics);
+        self.count_at = self.count_at.filter(|_| open).or(next);
     }
 
     /// A session is lost, and with it all its port extender said.
@@ -346,3 +521,6 @@ impl Controlling {
         self.path(port.at).iter().all(confirmed)
     }
 }
+
+/// How long ports that were there before a restart are presumed to be still.
+pub const PRESUMED: Duration = Duration::from_secs(30);

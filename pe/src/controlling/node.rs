@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ether::{ECid, Pcid};
 
-use crate::csp::Session;
+use crate::csp::{Session, SessionState};
 
 /// A port extender.
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub(crate) struct Node {
     pub(crate) parameters: BTreeSet<Pcid>,
     /// What each request under way is to come to.
     pub(crate) under_way: BTreeMap<u32, Work>,
+    /// Ports whose counters are still to be asked for.
+    pub(crate) uncounted: BTreeSet<Pcid>,
     channels: BTreeMap<ECid, Channel>,
     /// Channels that differ from what is wanted.
     differ: BTreeSet<ECid>,
@@ -24,6 +26,7 @@ pub(crate) struct Node {
 pub(crate) enum Work {
     Parameters(Vec<Pcid>),
     Channel(ECid, Change),
+    Counters,
 }
 
 /// Ports that join a channel and that leave it.
@@ -46,15 +49,21 @@ impl Node {
             session,
             parameters: BTreeSet::new(),
             under_way: BTreeMap::new(),
+            uncounted: BTreeSet::new(),
             channels: BTreeMap::new(),
             differ: BTreeSet::new(),
         }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.session.state() == SessionState::Open
     }
 
     /// The port extender knows nothing any more.
     pub(crate) fn forget(&mut self) {
         self.parameters.clear();
         self.under_way.clear();
+        self.uncounted.clear();
         self.channels.clear();
         self.differ.clear();
     }
@@ -71,6 +80,7 @@ impl Node {
     /// A port is no more; its port extender knows.
     pub(crate) fn lose(&mut self, pcid: Pcid) {
         self.parameters.remove(&pcid);
+        self.uncounted.remove(&pcid);
         let mut here = Vec::new();
         for (ecid, channel) in &mut self.channels {
             if channel.wanted.remove(&pcid) | channel.has.remove(&pcid) {

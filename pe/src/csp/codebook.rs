@@ -5,11 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lldp::tlv;
 use serde::{Deserialize, Serialize};
 
 use super::{
     layout::{Field, Layout},
     message::{Completion, Message, Pdu, PduError},
+    name::Name,
 };
 
 /// A code book.
@@ -57,6 +59,8 @@ pub enum TlvKind {
     PortStatus,
     /// What a port has counted.
     Statistics,
+    /// A name, behind what the layout describes. A book may do without.
+    Name,
 }
 
 /// Why a book is not taken. Whoever wrote it is to blame.
@@ -87,7 +91,7 @@ pub enum BookError {
         wrong: &'static str,
     },
     /// A TLV is empty or longer than a length can tell.
-    #[error("{0} has no length from 1 to 511")]
+    #[error("{0} has no length from 1 to 511, a name none to 256")]
     Length(String),
     /// No vector proves a message.
     #[error("there is no vector for {0}; at least one for each message is needed")]
@@ -146,7 +150,9 @@ impl CodeBook {
             return Err(BookError::Name(self.name.len()));
         }
         self.check_codes()?;
-        for kind in TlvKind::ALL {
+        for kind in
+            TlvKind::ALL.into_iter().filter(|kind| *kind != TlvKind::Name || self.tlvs.contains_key(kind))
+        {
             let layout = self.tlvs.get(&kind).ok_or_else(|| BookError::Missing(format!("{kind:?}")))?;
             check_layout(kind, layout)?;
         }
@@ -164,6 +170,13 @@ impl CodeBook {
         // Maps with keys in order: always the same text.
         let text = serde_json::to_vec(&(&self.messages, &self.completions, &self.tlvs)).unwrap_or_default();
         crc32c::crc32c(&text)
+    }
+
+    /// Ports whose counters one answer has room for.
+    pub(crate) fn counters_at_once(&self) -> usize {
+        let octets = |kind| self.layout(kind).map_or(0, |layout| usize::from(layout.length) + 2);
+        let room = PDU.saturating_sub(octets(TlvKind::Command));
+        (room / octets(TlvKind::Statistics).max(1)).max(1)
     }
 
     pub(crate) fn layout(&self, kind: TlvKind) -> Option<&Layout> {
@@ -220,7 +233,8 @@ impl CodeBook {
 /// Checks that the layout has the fields of `kind`, each wide enough, none over another.
 fn check_layout(kind: TlvKind, layout: &Layout) -> Result<(), BookError> {
     let tlv = || format!("{kind:?}");
-    if !(1..=511).contains(&layout.length) {
+    let most = if kind == TlvKind::Name { tlv::MAX_VALUE - Name::MAX } else { tlv::MAX_VALUE };
+    if !(1..=most).contains(&usize::from(layout.length)) {
         return Err(BookError::Length(tlv()));
     }
     let wrong = |field: &str, wrong| BookError::Field { tlv: tlv(), field: field.to_owned(), wrong };
@@ -248,7 +262,7 @@ fn check_layout(kind: TlvKind, layout: &Layout) -> Result<(), BookError> {
 
 impl TlvKind {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Command,
         Self::Capability,
         Self::PortParameters,
@@ -256,6 +270,7 @@ impl TlvKind {
         Self::VidArray,
         Self::PortStatus,
         Self::Statistics,
+        Self::Name,
     ];
 
     /// Whether it is a list of items of the layout's length.
@@ -301,6 +316,7 @@ impl TlvKind {
             Self::VidArray => &[("untagged", 1, 1), ("vid", 12, 1)],
             Self::PortStatus => &[("pcid", 20, 1), ("oper", 1, 1), ("speed", 32, 1)],
             Self::Statistics => &[("pcid", 20, 1), ("counters", 32, 12)],
+            Self::Name => &[("oui", 24, 1), ("of", 8, 1)],
         }
     }
 }
@@ -340,7 +356,7 @@ const P0_COMPLETIONS: [(Completion, u8); 7] = [
 /// Kind, type, octets, and the fields: name, first bit, width, how often.
 type P0Tlv = (TlvKind, u8, u16, &'static [(&'static str, u16, u8, u8)]);
 
-const P0_TLVS: [P0Tlv; 7] = [
+const P0_TLVS: [P0Tlv; 8] = [
     (
         TlvKind::Command,
         1,
@@ -391,4 +407,8 @@ const P0_TLVS: [P0Tlv; 7] = [
     (TlvKind::VidArray, 5, 2, &[("untagged", 3, 1, 1), ("vid", 4, 12, 1)]),
     (TlvKind::PortStatus, 6, 9, &[("pcid", 0, 32, 1), ("oper", 32, 8, 1), ("speed", 40, 32, 1)]),
     (TlvKind::Statistics, 7, 100, &[("pcid", 0, 32, 1), ("counters", 32, 64, 12)]),
+    (TlvKind::Name, 127, 4, &[("oui", 0, 24, 1), ("of", 24, 8, 1)]),
 ];
+
+/// Octets of a PDU that fit an Ethernet frame beside ECP's header and an end TLV.
+const PDU: usize = 1490;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     codebook::{CodeBook, TlvKind},
     layout::Reader,
+    name::{Named, Names},
     tlv::{self, Tlv},
 };
 
@@ -165,6 +166,17 @@ impl Pdu {
         });
         self.body.iter().for_each(|tlv| tlv.put(book, &mut out));
         out
+    }
+
+    /// What the port extender calls itself and the port.
+    pub(crate) fn names(&self) -> Names {
+        let name = |wanted: Named| {
+            self.body.iter().find_map(|tlv| match tlv {
+                Tlv::Name(of, name) if *of == wanted => Some(name.clone()),
+                _ => None,
+            })
+        };
+        Names { extender: name(Named::Extender), port: name(Named::Port) }
     }
 
     /// The ports named.

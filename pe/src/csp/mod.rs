@@ -7,11 +7,13 @@
 pub mod codebook;
 mod layout;
 pub mod message;
+pub mod name;
 pub mod session;
 pub mod tlv;
 
 pub use codebook::{BookError, CodeBook, Vector};
 pub use message::{Completion, Message, Pdu, PduError};
+pub use name::{Name, Named, Names, NoName};
 pub use session::{Session, SessionState, Why};
 pub use tlv::{Capability, Counters, PortItem, PortParameters, PortStatus, Tlv, VidItem};
 

@@ -77,6 +77,48 @@ fn the_vectors_both_ways_and_cut() {
 }
 
 #[test]
+fn names_travel_in_a_tlv_of_our_own() {
+    let book = CodeBook::p0();
+    let name = |text: &str| Name::try_from(text.to_owned()).unwrap();
+    let names = vec![Tlv::Name(Named::Extender, name("r7")), Tlv::Name(Named::Port, name("tap0"))];
+    let pdu = Pdu::request(Message::Create, None, [vec![ports(&[7])], names.clone()].concat());
+    let octets = pdu.to_bytes(&book);
+    let tail = [0xfe, 6, 2, 0x65, 0x76, 1, b'r', b'7', 0xfe, 8, 2, 0x65, 0x76, 2, b't', b'a', b'p', b'0'];
+    assert_eq!(octets[18..], tail);
+    assert_eq!(Pdu::parse(&book, &octets), Ok(pdu.clone()));
+    assert_eq!(pdu.to_string(), "create 0, ports 7, extender \"r7\", port \"tap0\"");
+    let with = |tail: &[u8]| Pdu::parse(&book, &[&octets[..18], tail].concat()).unwrap();
+    for (tail, what) in [
+        (&[0xfe, 4, 2, 0x65, 0x76, 2][..], "an empty name"),
+        (&[0xfe, 5, 2, 0x65, 0x76, 2, 7], "a bell"),
+        (&[0xfe, 5, 2, 0x65, 0x76, 2, 0xff], "no text"),
+        (&[0xfe, 3, 2, 0x65, 0x76], "no head"),
+        (&[&[0xff, 4, 2, 0x65, 0x76, 2][..], &[b'x'; 256]].concat(), "too long"),
+    ] {
+        assert!(with(tail).malformed, "{what}");
+        assert!(with(tail).names() == Names::default(), "{what}");
+    }
+    for foreign in [&[0xfe, 6, 0, 0x80, 0xc2, 2, 1, 2][..], &[0xfe, 6, 2, 0x65, 0x76, 9, 1, 2]] {
+        let read = with(foreign);
+        assert!(!read.malformed && matches!(read.body.last(), Some(Tlv::Unknown { code: 127, .. })));
+        assert_eq!(read.to_bytes(&book)[18..], *foreign, "another's is kept");
+    }
+    assert!(Name::try_from("x".repeat(256)).is_err());
+}
+
+#[test]
+fn a_book_may_do_without_names() {
+    let mut book = file();
+    book.tlvs.remove(&codebook::TlvKind::Name);
+    book.vectors.retain(|vector| !vector.says.contains("extender"));
+    assert_eq!(book.check(), Ok(()));
+    let name = Name::try_from("r7".to_owned()).unwrap();
+    let pdu = Pdu::request(Message::Create, None, vec![ports(&[7]), Tlv::Name(Named::Extender, name)]);
+    let read = Pdu::parse(&book, &pdu.to_bytes(&book)).unwrap();
+    assert_eq!(read.body, vec![ports(&[7])], "it is not said");
+}
+
+#[test]
 fn one_vector_for_each_error() {
     let book = CodeBook::p0();
     assert_eq!(Pdu::parse(&book, &[]), Err(PduError::Empty));
@@ -90,7 +132,7 @@ fn one_vector_for_each_error() {
     let mut no_port = Pdu::request(Message::Status, None, vec![]).to_bytes(&book);
     no_port.extend([0x0c, 9, 0, 0, 0, 0, 1, 0, 0, 0, 0]);
     assert!(Pdu::parse(&book, &no_port).unwrap().malformed, "0 is no port");
-    let unknown = octets("02 0a fe 63 00 00 00 09 00 00 00 00 fe 02 ab cd");
+    let unknown = octets("02 0a fe 63 00 00 00 09 00 00 00 00 fc 02 ab cd");
     let read = Pdu::parse(&book, &unknown).unwrap();
     assert_eq!((read.message, read.answer), (Message::Unknown(126), Some(Completion::Unknown(0x63))));
     assert_eq!(read.to_bytes(&book), unknown, "what is not known is kept");

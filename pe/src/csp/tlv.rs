@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     codebook::{CodeBook, TlvKind},
-    layout::{Reader, Writer},
+    layout::{Layout, Reader, Writer},
+    name::{Name, Named},
 };
+use crate::marker;
 
 /// A TLV behind the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub enum Tlv {
     Status(PortStatus),
     /// What a port has counted.
     Counters(Box<Counters>),
+    /// A name.
+    Name(Named, Name),
     /// One the book does not know, kept as received.
     Unknown {
         /// Its type, 0..=127.
@@ -75,6 +79,11 @@ impl Default for Capability {
     }
 }
 
+/// What each PCP of a tag means, PCP 0 first: priority, drop eligible.
+pub type Decode = [(Pcp, Dei); 8];
+/// The PCP and DEI of each priority's tag: of priority 0, of priority 0 drop eligible, of priority 1, …
+pub type Encode = [(Pcp, Dei); 16];
+
 /// How a port of a port extender works, as its controlling bridge wants it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortParameters {
@@ -91,9 +100,9 @@ pub struct PortParameters {
     /// Priority of frames without a tag.
     pub default_priority: Pcp,
     /// What each PCP of a tag means, PCP 0 first: priority, drop eligible.
-    pub decode: [(Pcp, Dei); 8],
+    pub decode: Decode,
     /// The PCP and DEI of each priority's tag: of priority 0, of priority 0 drop eligible, of priority 1, …
-    pub encode: [(Pcp, Dei); 16],
+    pub encode: Encode,
     /// VLANs sent without a tag. They travel in a TLV of their own.
     pub untagged: Vec<Vid>,
 }
@@ -102,14 +111,7 @@ impl PortParameters {
     /// Parameters that change no priority, of a port that passes nothing yet.
     #[must_use]
     pub fn new(pcid: Pcid) -> Self {
-        let mut decode = [(Pcp::from_low_bits(0), false); 8];
-        for (pcp, entry) in (0..).zip(&mut decode) {
-            entry.0 = Pcp::from_low_bits(pcp);
-        }
-        let mut encode = [(Pcp::from_low_bits(0), false); 16];
-        for (index, entry) in (0u8..).zip(&mut encode) {
-            *entry = (Pcp::from_low_bits(index >> 1), index & 1 == 1);
-        }
+        let (decode, encode) = plain();
         Self {
             pcid,
             use_dei: true,
@@ -128,6 +130,20 @@ impl PortParameters {
     pub const fn is_open(&self) -> bool {
         self.admin_up && !self.blocked
     }
+}
+
+/// Tables by which no priority changes, in the shape of [`PortParameters::decode`] and [`PortParameters::encode`].
+#[must_use]
+pub fn plain() -> (Decode, Encode) {
+    let mut decode = [(Pcp::from_low_bits(0), false); 8];
+    for (pcp, entry) in (0..).zip(&mut decode) {
+        entry.0 = Pcp::from_low_bits(pcp);
+    }
+    let mut encode = [(Pcp::from_low_bits(0), false); 16];
+    for (index, entry) in (0u8..).zip(&mut encode) {
+        *entry = (Pcp::from_low_bits(index >> 1), index & 1 == 1);
+    }
+    (decode, encode)
 }
 
 /// A port in an array.
@@ -160,7 +176,7 @@ pub struct PortStatus {
 }
 
 /// What a port has counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Which port.
     pub pcid: Pcid,
@@ -175,6 +191,9 @@ impl Tlv {
         let Some((kind, layout)) = known.and_then(|kind| Some((kind, book.layout(kind)?))) else {
             return Some(Self::Unknown { code, info: value.to_vec() });
         };
+        if kind == TlvKind::Name {
+            return name(layout, code, value);
+        }
         let length = usize::from(layout.length);
         let items = value.len() / length.max(1);
         if value.len() != items * length || items == 0 || items > 1 && !kind.is_list() {
@@ -183,7 +202,7 @@ impl Tlv {
         let read = Reader { layout, octets: value };
         let items = value.chunks_exact(length.max(1)).map(|octets| Reader { layout, octets });
         Some(match kind {
-            TlvKind::Command => return None,
+            TlvKind::Command | TlvKind::Name => return None,
             TlvKind::Capability => Self::Capability(Capability {
                 pcp: read.flag("pcp"),
                 row: read.flag("row"),
@@ -244,9 +263,32 @@ impl Tlv {
                     to.put_nth("counters", index, value);
                 }
             }),
+            Self::Name(of, name) => {
+                let Some(layout) = book.layout(TlvKind::Name) else { return };
+                let mut head = Writer::new(layout);
+                head.put("oui", oui()).put("of", of.code());
+                head.octets.extend(name.as_str().as_bytes());
+                emit(layout.code, &head.octets, out);
+            }
             Self::Unknown { code, info } => emit(*code, info, out),
         }
     }
+}
+
+/// Another organization's TLV is kept as it is.
+fn name(layout: &Layout, code: u8, value: &[u8]) -> Option<Tlv> {
+    let (octets, text) = value.split_at_checked(usize::from(layout.length))?;
+    let read = Reader { layout, octets };
+    let of = Named::of(read.u8("of")).filter(|_| read.u32("oui") == oui());
+    match of {
+        Some(of) => Some(Tlv::Name(of, Name::parse(text)?)),
+        None => Some(Tlv::Unknown { code, info: value.to_vec() }),
+    }
+}
+
+fn oui() -> u32 {
+    let [a, b, c] = marker::OUI;
+    u32::from_be_bytes([0, a, b, c])
 }
 
 fn parameters(read: &Reader<'_>) -> Option<PortParameters> {
@@ -357,6 +399,7 @@ impl fmt::Display for Tlv {
                 write!(f, "counters of {}", counters.pcid)?;
                 counters.values.iter().try_for_each(|value| write!(f, " {value}"))
             }
+            Self::Name(of, name) => write!(f, "{of} {:?}", name.as_str()),
             Self::Unknown { code, info } => {
                 write!(f, "type {code} ")?;
                 info.iter().try_for_each(|octet| write!(f, "{octet:02x}"))

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ether::{ECid, Instant, Pcid};
 
 use super::{Extender, Local, Output, Stage};
-use crate::csp::{Message, Pdu, PortItem, PortParameters, PortStatus, SessionState, Tlv};
+use crate::csp::{Message, Named, Pdu, PortItem, PortParameters, PortStatus, SessionState, Tlv};
 
 impl Extender {
     /// Asks the next thing; false if there is none or no room.
@@ -15,7 +15,7 @@ impl Extender {
         }
         while let Some(local) = self.todo.pop_first() {
             let Some(port) = self.ports.get_mut(&local) else { continue };
-            let (message, ecid, flag) = match (port.stage, port.info) {
+            let (message, ecid, flag) = match (port.stage, &port.info) {
                 (Stage::New | Stage::Refused, Some(info)) => {
                     port.stage = Stage::Asked;
                     (Message::Create, port.pcid, info.cascade)
@@ -32,7 +32,12 @@ impl Extender {
                 // The answer comes back to it.
                 (Stage::Asked | Stage::Leaving, _) => continue,
             };
-            let body = vec![Tlv::Ports(vec![PortItem { flag, id: local }])];
+            let mut body = vec![Tlv::Ports(vec![PortItem { flag, id: local }])];
+            if message == Message::Create {
+                let own = self.settings.name.iter().map(|name| Tlv::Name(Named::Extender, name.clone()));
+                let name = port.info.iter().filter_map(|info| info.name.clone());
+                body.extend(own.chain(name.map(|name| Tlv::Name(Named::Port, name))));
+            }
             self.session.request(now, message, ecid.map(ECid::from), body);
             return true;
         }
@@ -44,7 +49,7 @@ impl Extender {
             }
             let status = |local: &Local| {
                 let port = self.ports.get(local).filter(|port| port.stage == Stage::Active)?;
-                Some(Tlv::Status(PortStatus { pcid: port.pcid?, up: port.info?.up, speed: 0 }))
+                Some(Tlv::Status(PortStatus { pcid: port.pcid?, up: port.info.as_ref()?.up, speed: 0 }))
             };
             let body: Vec<Tlv> = told.iter().filter_map(status).collect();
             if !body.is_empty() {
@@ -104,7 +109,7 @@ impl Extender {
         if self.channels.remove(&ECid::from(pcid)).is_some() {
             self.out.push_back(Output::Channel(pcid.into(), Vec::new()));
         }
-        match port.info {
+        match &port.info {
             Some(_) if port.parameters.is_none() => {
                 let parameters = PortParameters::new(pcid);
                 port.parameters = Some(parameters.clone());

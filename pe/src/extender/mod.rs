@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::{
     csp::{
-        Capability, CodeBook, PortParameters, Session, SessionState,
+        Capability, CodeBook, Name, Pdu, PortParameters, Session, SessionState,
         session::{self, Peer},
     },
     election::{self, Offer},
@@ -29,8 +29,10 @@ use crate::{
 pub type Local = u32;
 
 /// How it works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// What it calls itself.
+    pub name: Option<Name>,
     /// Parameters of ECP.
     pub ecp: ecp::Params,
     /// How long ports go on when the session is lost; zero: not at all.
@@ -38,8 +40,10 @@ pub struct Settings {
 }
 
 /// A port that is to be one of the bridge's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortInfo {
+    /// What the port extender calls it.
+    pub name: Option<Name>,
     /// Another port extender may be behind it.
     pub cascade: bool,
     /// Its link is up.
@@ -66,6 +70,13 @@ pub enum Output {
     Port(Local, Option<PortParameters>),
     /// Frames of this channel go down to these ports; none: it is gone.
     Channel(ECid, Vec<Local>),
+    /// The bridge asks what these ports have counted; answer with [`Extender::counted`].
+    Count {
+        /// Which question.
+        question: u32,
+        /// Which ports.
+        ports: Vec<Local>,
+    },
 }
 
 /// The engine.
@@ -85,6 +96,8 @@ pub struct Extender {
     status_at: Option<Instant>,
     /// What is left of the last session ends then.
     stale_until: Option<Instant>,
+    /// Questions for counters that wait for them.
+    counting: BTreeMap<u32, Pdu>,
     out: VecDeque<Output>,
 }
 
@@ -135,12 +148,12 @@ pub struct PortView {
 impl Extender {
     /// Without upstream and ports. `first_sequence` is ECP's and should be random.
     #[must_use]
-    pub fn new(book: Arc<CodeBook>, settings: Settings, first_sequence: u16, now: Instant) -> Self {
+    pub fn new(book: Option<Arc<CodeBook>>, settings: Settings, first_sequence: u16, now: Instant) -> Self {
         Self {
-            settings,
             offers: BTreeMap::new(),
             upstream: None,
             session: Session::new(book, Capability::default(), settings.ecp, first_sequence, now),
+            settings,
             ports: BTreeMap::new(),
             by_pcid: BTreeMap::new(),
             channels: BTreeMap::new(),
@@ -148,6 +161,7 @@ impl Extender {
             statuses: BTreeSet::new(),
             status_at: None,
             stale_until: None,
+            counting: BTreeMap::new(),
             out: VecDeque::new(),
         }
     }
@@ -174,26 +188,40 @@ impl Extender {
         self.step(now);
     }
 
+    /// Works like this from now on. Its name is told with the ports of the next session.
+    pub fn configure(&mut self, settings: Settings) {
+        self.session.set_params(settings.ecp);
+        self.settings = settings;
+    }
+
+    /// Speaks by this code book from now on.
+    pub fn set_book(&mut self, now: Instant, book: Arc<CodeBook>) {
+        self.session.set_book(now, book);
+        self.step(now);
+    }
+
     /// A port is there and is to be the bridge's, or has changed, or is gone.
     pub fn set_port(&mut self, now: Instant, local: Local, info: Option<PortInfo>) {
-        match (self.ports.get_mut(&local), info) {
-            (None, None) => return,
-            (None, Some(_)) => {
+        match self.ports.get_mut(&local) {
+            None if info.is_none() => return,
+            None => {
                 let new = Port { info, stage: Stage::New, pcid: None, parameters: None, stale: false };
                 self.ports.insert(local, new);
                 self.todo.insert(local);
             }
-            (Some(port), info) => {
+            Some(port) => {
+                let gone = info.is_none();
                 let before = std::mem::replace(&mut port.info, info);
-                let kind = |info: Option<PortInfo>| info.map(|info| info.cascade);
-                if before.map(|info| info.up) != info.map(|info| info.up) && port.stage == Stage::Active {
+                let kind = |info: &Option<PortInfo>| info.as_ref().map(|info| info.cascade);
+                let up = |info: &Option<PortInfo>| info.as_ref().map(|info| info.up);
+                if up(&before) != up(&port.info) && port.stage == Stage::Active {
                     self.statuses.insert(local);
                     self.status_at = self.status_at.or(Some(now + COALESCE));
                 }
-                if kind(before) != kind(info) {
+                if kind(&before) != kind(&port.info) {
                     self.todo.insert(local);
                 }
-                if info.is_none() {
+                if gone {
                     self.shut(local);
                 }
             }
@@ -261,7 +289,7 @@ impl Extender {
         self.ports.iter().map(|(local, port)| PortView {
             local: *local,
             pcid: port.pcid.filter(|_| port.stage == Stage::Active || port.stale),
-            cascade: port.info.is_some_and(|info| info.cascade),
+            cascade: port.info.as_ref().is_some_and(|info| info.cascade),
             open: port.parameters.as_ref().is_some_and(PortParameters::is_open),
             stale: port.stale,
             refused: port.stage == Stage::Refused,
@@ -307,6 +335,7 @@ impl Extender {
     fn down(&mut self, now: Instant) {
         self.statuses.clear();
         self.status_at = None;
+        self.counting.clear();
         self.ports.retain(|_, port| port.info.is_some());
         for port in self.ports.values_mut() {
             port.stage = Stage::New;

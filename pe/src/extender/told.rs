@@ -2,12 +2,29 @@
 
 use ether::{Instant, Pcid, Vid};
 
-use super::{Extender, Output};
-use crate::csp::{Completion, Message, Pdu, PortParameters, Tlv};
+use super::{Extender, Local, Output, Stage};
+use crate::csp::{Completion, Counters, Message, Pdu, PortParameters, Tlv, session::WINDOW};
 
 impl Extender {
+    /// What [`Output::Count`] asked for: of each port its counters, in the order of [`Counters::values`].
+    pub fn counted(&mut self, now: Instant, question: u32, values: Vec<(Local, [u64; 12])>) {
+        let Some(request) = self.counting.remove(&question) else { return };
+        let pcid = |local| self.ports.get(&local).filter(|port| port.stage == Stage::Active)?.pcid;
+        let counters = values.into_iter().filter_map(|(local, values)| {
+            Some(Tlv::Counters(Box::new(Counters { pcid: pcid(local)?, values })))
+        });
+        let body: Vec<Tlv> = counters.collect();
+        let completion = if body.is_empty() { Completion::UnknownPort } else { Completion::Success };
+        self.session.answer(now, &request, completion, request.ecid, body);
+        self.step(now);
+    }
+
     pub(super) fn handle_request(&mut self, now: Instant, request: &Pdu) {
         let completion = match request.message {
+            Message::GetStatistics => match self.count(request) {
+                Ok(()) => return,
+                Err(completion) => completion,
+            },
             Message::Register => self.register(request),
             Message::SetParameters => self.set_parameters(request),
             _ => Completion::Unsupported,
@@ -15,8 +32,25 @@ impl Extender {
         self.session.answer(now, request, completion, request.ecid, Vec::new());
     }
 
+    /// The data path is asked; those that are no ports here are left out.
+    fn count(&mut self, request: &Pdu) -> Result<(), Completion> {
+        let pcids = request.ports().filter_map(|item| Pcid::new(item.id));
+        let ports = pcids.filter_map(|pcid| self.by_pcid.get(&pcid).copied());
+        let ports: Vec<Local> = ports.take(self.session.counters_at_once()).collect();
+        if ports.is_empty() {
+            return Err(Completion::UnknownPort);
+        }
+        let question = request.transaction;
+        if self.counting.len() >= WINDOW && !self.counting.contains_key(&question) {
+            return Err(Completion::Busy);
+        }
+        self.counting.insert(question, request.clone());
+        self.out.push_back(Output::Count { question, ports });
+        Ok(())
+    }
+
     /// Ports join or leave a channel; all of them, or none.
-    pub(super) fn register(&mut self, request: &Pdu) -> Completion {
+    fn register(&mut self, request: &Pdu) -> Completion {
         let Some(ecid) = request.ecid else { return Completion::Malformed };
         let own = ecid.pcid().is_some_and(|pcid| self.by_pcid.contains_key(&pcid));
         let items: Option<Vec<(bool, Pcid)>> =
@@ -24,7 +58,7 @@ impl Extender {
         let Some(items) = items.filter(|items| !items.is_empty()) else { return Completion::Malformed };
         let cascade = |pcid: &Pcid| {
             let port = self.by_pcid.get(pcid).and_then(|local| self.ports.get(local));
-            port.and_then(|port| port.info).is_some_and(|info| info.cascade)
+            port.and_then(|port| port.info.as_ref()).is_some_and(|info| info.cascade)
         };
         let fits = |(leaves, pcid): &(bool, Pcid)| {
             *leaves || self.by_pcid.contains_key(pcid) && (ecid.is_group() || cascade(pcid))
@@ -50,7 +84,7 @@ impl Extender {
         Completion::Success
     }
 
-    pub(super) fn set_parameters(&mut self, request: &Pdu) -> Completion {
+    fn set_parameters(&mut self, request: &Pdu) -> Completion {
         let mut wanted: Vec<PortParameters> = Vec::new();
         for tlv in &request.body {
             match tlv {

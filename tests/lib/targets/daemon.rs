@@ -312,6 +312,7 @@ impl Daemon {
                 Effect::FollowChannels(_)
                 | Effect::FollowExtended(_)
                 | Effect::SetInterface { .. }
+                | Effect::Count { .. }
                 | Effect::FollowProfiles
                 | Effect::AskManager(_)
                 | Effect::ApplyDcb { .. } => {}

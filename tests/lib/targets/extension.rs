@@ -132,8 +132,12 @@ impl Voice {
 
 pub(super) fn controlling(octets: &[u8]) {
     let script = &mut Script::new(octets);
-    let settings = controlling::Settings { ecp: ecp::Params::default(), tiers: 3 };
-    let mut bridge = Controlling::new(Arc::new(CodeBook::p0()), settings, 1);
+    let settings = controlling::Settings {
+        ecp: ecp::Params::default(),
+        tiers: 3,
+        statistics: ether::time::Duration::from_secs(10),
+    };
+    let mut bridge = Controlling::new(Some(Arc::new(CodeBook::p0())), settings, 1);
     let (mut now, mut voice, mut made) = (START, Voice::new(), BTreeMap::new());
     let mut marker = None;
     while let Some(step) = script.step(7) {
@@ -213,7 +217,9 @@ fn follow_bridge(
                     bridge.created(now, pcid, Some(PortParameters::new(pcid)));
                 }
                 controlling::Output::Gone(pcid) => drop(made.remove(&pcid).expect("it was made")),
-                controlling::Output::Link(pcid, _) => assert!(made.contains_key(&pcid)),
+                controlling::Output::Link(pcid, _) | controlling::Output::Named(pcid, _) => {
+                    assert!(made.contains_key(&pcid));
+                }
                 controlling::Output::Flood(_, Some((ecid, members))) => {
                     assert!(ecid.is_group() && members.len() > 2);
                 }
@@ -226,15 +232,15 @@ fn follow_bridge(
 pub(super) fn extender(octets: &[u8]) {
     let script = &mut Script::new(octets);
     let hold = ether::time::Duration::from_secs(u64::from(script.octet() & 1) * 10);
-    let settings = extender::Settings { ecp: ecp::Params::default(), hold };
-    let mut extender = Extender::new(Arc::new(CodeBook::p0()), settings, 1, START);
+    let settings = extender::Settings { name: None, ecp: ecp::Params::default(), hold };
+    let mut extender = Extender::new(Some(Arc::new(CodeBook::p0())), settings, 1, START);
     let (mut now, mut voice, mut open) = (START, Voice::new(), BTreeMap::new());
     while let Some(step) = script.step(7) {
         let ecpdu = match step {
             0 => Some(script.string().to_vec()),
             1 => {
                 let (port, up) = (script.octet() & 7, script.octet());
-                let info = extender::PortInfo { cascade: port == 1, up: up & 1 == 1 };
+                let info = extender::PortInfo { name: None, cascade: port == 1, up: up & 1 == 1 };
                 extender.set_port(now, u32::from(port), (up < 0x80).then_some(info));
                 None
             }
@@ -261,10 +267,10 @@ pub(super) fn extender(octets: &[u8]) {
         if let (Some(ecpdu), Some(port)) = (ecpdu, extender.upstream()) {
             extender.handle_ecpdu(now, port, PEER, &ecpdu);
         }
-        let mut acks = follow_extender(&mut extender, &mut voice, &mut open);
+        let mut acks = follow_extender(&mut extender, now, &mut voice, &mut open);
         while let (Some(ack), Some(port)) = (acks.pop(), extender.upstream()) {
             extender.handle_ecpdu(now, port, PEER, &ack);
-            acks.extend(follow_extender(&mut extender, &mut voice, &mut open));
+            acks.extend(follow_extender(&mut extender, now, &mut voice, &mut open));
         }
         let passes: Vec<u32> = extender.ports().filter(|port| port.open).map(|port| port.local).collect();
         assert_eq!(
@@ -276,25 +282,32 @@ pub(super) fn extender(octets: &[u8]) {
     }
     extender.set_offer(now, 100, None);
     extender.set_offer(now, 101, None);
-    follow_extender(&mut extender, &mut voice, &mut open);
+    follow_extender(&mut extender, now, &mut voice, &mut open);
     extender.handle_timeout(now + hold);
-    follow_extender(&mut extender, &mut voice, &mut open);
+    follow_extender(&mut extender, now, &mut voice, &mut open);
     assert_eq!((open.len(), extender.channels().count(), extender.poll_timeout()), (0, 0, None));
 }
 
 fn follow_extender(
     extender: &mut Extender,
+    now: Instant,
     voice: &mut Voice,
     open: &mut BTreeMap<u32, PortParameters>,
 ) -> Vec<Vec<u8>> {
     let mut acks = Vec::new();
+    let mut questions = Vec::new();
     for output in drained(|| extender.poll_output()) {
         match output {
+            extender::Output::Count { question, ports } => questions.push((question, ports)),
             extender::Output::Transmit { ecpdu, .. } => acks.extend(voice.hear(&ecpdu)),
             extender::Output::Port(local, Some(parameters)) => drop(open.insert(local, parameters)),
             extender::Output::Port(local, None) => drop(open.remove(&local).expect("it had parameters")),
             extender::Output::Upstream(_) | extender::Output::Session(_) | extender::Output::Channel(..) => {}
         }
+    }
+    for (question, ports) in questions {
+        extender.counted(now, question, ports.into_iter().map(|port| (port, [u64::MAX; 12])).collect());
+        acks.extend(follow_extender(extender, now, voice, open));
     }
     acks
 }

@@ -95,6 +95,10 @@ impl Wire {
                 | Effect::Upstream(_)
                 | Effect::SetInterface { .. }
                 | Effect::FollowProfiles => {}
+                Effect::Count { question, ports } => {
+                    let counters = ports.into_iter().map(|port| (port, [u64::from(port.0); 12])).collect();
+                    m.core.handle(self.now, Input::Counted { question, counters });
+                }
                 Effect::AskManager(_) => m.asked += 1,
                 Effect::ApplyDcb { port, settings, target: Target::Core } => {
                     m.applied.insert(port, settings);

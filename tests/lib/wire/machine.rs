@@ -110,6 +110,21 @@ impl Machine {
         ends.map(|(name, svid)| (name.rsplit('/').next().unwrap_or(name).to_owned(), svid.get())).collect()
     }
 
+    /// What the port called `interface` is for.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn kind(&self, interface: &str) -> PortKind {
+        self.core.port(self.port(interface)).expect("it was found").1
+    }
+
+    /// Whether an extended port is up.
+    #[must_use]
+    pub fn is_up(&self, interface: &str) -> bool {
+        self.extended.contains(interface)
+    }
+
     /// Extended ports that are up.
     #[must_use]
     pub fn extended_up(&self) -> usize {

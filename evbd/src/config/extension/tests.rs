@@ -27,12 +27,15 @@ fn extended_ports_of_a_bridge() {
         ports,
         [named("f0", PortKind::Cascade), named("f0:101", PortKind::Lan), named("f0:102", PortKind::Lan)]
     );
-    let faces = |name| crate::extension::faces(core.config(), name).cloned();
+    let faces = |id| {
+        let pcid = ether::Pcid::new(id).unwrap();
+        crate::extension::ExtendedSettings::new(core.config(), "f0", pcid, None, false).map(|s| s.faces)
+    };
     let lan = |vlan, tagged| BridgePortKind::Lan { untagged: Vid::new(vlan), tagged, takes_over: true };
-    assert_eq!(faces("f0:101"), Some(lan(1, vec![])));
-    assert_eq!(faces("f0:102"), Some(lan(7, vec![Vid::new(9).unwrap()])));
+    assert_eq!(faces(101), Some(lan(1, vec![])));
+    assert_eq!(faces(102), Some(lan(7, vec![Vid::new(9).unwrap()])));
     // Of a port that a protocol makes.
-    assert_eq!(faces("f0:300"), Some(lan(1, vec![])));
+    assert_eq!(faces(300), Some(lan(1, vec![])));
     let floods: Vec<_> = std::iter::from_fn(|| core.poll_effect())
         .filter_map(|effect| match effect {
             Effect::Flood { cascade, vlan, channel } => {

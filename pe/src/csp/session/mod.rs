@@ -24,7 +24,8 @@ use crate::stats::Stats;
 /// A session.
 #[derive(Debug)]
 pub struct Session {
-    book: Arc<CodeBook>,
+    /// None is read yet.
+    book: Option<Arc<CodeBook>>,
     capability: Capability,
     ecp: ecp::Link,
     peer: Option<Peer>,
@@ -47,10 +48,10 @@ struct Asked {
 }
 
 impl Session {
-    /// A session without a peer. `first_sequence` is ECP's and should be random.
+    /// A session without a peer. Without a book it talks to nobody. `first_sequence` is ECP's and should be random.
     #[must_use]
     pub fn new(
-        book: Arc<CodeBook>,
+        book: Option<Arc<CodeBook>>,
         capability: Capability,
         params: ecp::Params,
         first_sequence: u16,
@@ -88,9 +89,7 @@ impl Session {
         self.peer = peer;
         let idle = match &self.peer {
             None => Some(Why::NoPeer),
-            Some(peer) if peer.marker.as_ref().is_none_or(|marker| !marker.speaks(&self.book)) => {
-                Some(Why::NoBook)
-            }
+            Some(peer) if !self.speaks(peer) => Some(Why::NoBook),
             Some(peer) if !peer.chosen => Some(Why::NotChosen),
             Some(_) => None,
         };
@@ -108,12 +107,26 @@ impl Session {
         }
     }
 
+    /// Speaks by another book from now on; what was said by the old one counts no more.
+    pub fn set_book(&mut self, now: Instant, book: Arc<CodeBook>) {
+        let same = self.book.as_ref().is_some_and(|old| old.digest() == book.digest());
+        self.book = Some(book);
+        if !same {
+            self.close(now, Why::BookChanged);
+            self.enter(SessionState::Idle { because: Why::BookChanged });
+            let peer = self.peer.take();
+            self.set_peer(now, peer);
+        }
+    }
+
+    /// ECP works like this from now on.
+    pub fn set_params(&mut self, params: ecp::Params) {
+        self.ecp.set_params(params);
+    }
+
     /// Takes an ECPDU that came from `from`.
     pub fn handle_ecpdu(&mut self, now: Instant, from: MacAddr, ecpdu: &[u8]) {
-        let speaks = self.peer.as_ref().is_some_and(|peer| {
-            peer.address == from && peer.marker.as_ref().is_some_and(|marker| marker.speaks(&self.book))
-        });
-        if !speaks {
+        if !self.peer.as_ref().is_some_and(|peer| peer.address == from && self.speaks(peer)) {
             self.stats.rx_foreign += 1;
             return;
         }
@@ -224,6 +237,16 @@ impl Session {
         self.ecp.stats()
     }
 
+    /// Ports whose counters one answer has room for.
+    pub(crate) fn counters_at_once(&self) -> usize {
+        self.book.as_ref().map_or(1, |book| book.counters_at_once())
+    }
+
+    /// Whether a peer shows our code book.
+    fn speaks(&self, peer: &Peer) -> bool {
+        self.book.as_ref().zip(peer.marker.as_ref()).is_some_and(|(book, marker)| marker.speaks(book))
+    }
+
     fn open(&mut self, now: Instant) {
         self.enter(SessionState::Opening { answered: false, heard: false });
         let capability = Tlv::Capability(self.capability);
@@ -240,7 +263,8 @@ impl Session {
     }
 
     fn send(&mut self, now: Instant, pdu: &Pdu) {
-        let payload = Bytes::from(pdu.to_bytes(&self.book));
+        let Some(book) = &self.book else { return };
+        let payload = Bytes::from(pdu.to_bytes(book));
         // A queue of 1024 behind a window of 32 is full of answers to a peer that asks and does not listen.
         if self.ecp.send(now, payload).is_err() {
             return self.fail(now, Why::Silence);
@@ -270,7 +294,7 @@ impl Session {
     }
 
     fn handle_payload(&mut self, now: Instant, payload: &[u8]) {
-        let Ok(pdu) = Pdu::parse(&self.book, payload) else {
+        let Some(Ok(pdu)) = self.book.as_ref().map(|book| Pdu::parse(book, payload)) else {
             // Which of the two it was is not known.
             self.stats.rx_request_errors += 1;
             return;

@@ -57,6 +57,8 @@ pub enum Why {
     Refused,
     /// It opens anew: it has restarted.
     Reopened,
+    /// Another code book is used from now on.
+    BookChanged,
 }
 
 impl Why {
@@ -72,6 +74,7 @@ impl Why {
             Self::PeerLost => "the peer has forgotten the session",
             Self::Refused => "the peer refuses to talk",
             Self::Reopened => "the peer has restarted",
+            Self::BookChanged => "another code book was installed",
         }
     }
 }
