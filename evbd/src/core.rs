@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use ether::{Instant, Pcid, Vid};
+use ether::{Instant, MacAddr, Pcid, Vid};
 use hairpin::{EdgeMode, PortId, SvlanComponent, VsiKey};
 use lldp::Agent;
 use pe::CodeBook;
@@ -224,9 +224,21 @@ impl Core {
         self.end(port).map(|end| end.uap)
     }
 
+    /// The port of a port extender that the extended port `port` is: the address its port extender is spoken to at, and the
+    /// number it has there. None of others, nor of those the configuration names.
+    #[must_use]
+    pub fn made_for(&self, port: PortId) -> Option<(MacAddr, u32)> {
+        csp::made_for(self, port)
+    }
+
     /// Where an extended port of a bridge is.
     pub(crate) fn extended(&self, port: PortId) -> Option<ExtendedEnd> {
         self.ports.get(port.index())?.extended
+    }
+
+    /// The link of a port.
+    pub(crate) fn link(&self, port: PortId) -> &Link {
+        self.ports.get(port.index()).map_or(&Link::Absent, |port| &port.link)
     }
 
     /// The extended ports behind `cascade`, each with its link.

@@ -56,6 +56,8 @@ pub enum Effect {
     FollowChannels(PortId),
     /// The extended ports behind this cascade port have other links than before.
     FollowExtended(PortId),
+    /// This extended port has.
+    FollowEnd(PortId),
     /// Have floods of a VLAN to these extended ports leave the cascade port as one by this E-channel; `None`: one by one.
     Flood {
         /// Which cascade port.

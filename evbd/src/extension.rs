@@ -49,6 +49,8 @@ pub(crate) struct ExtendedSettings {
     /// What it faces.
     pub(crate) faces: BridgePortKind,
     pub(crate) work: ExtendedWork,
+    /// Another port extender may be behind it: no frames there are a station's.
+    nested: bool,
     /// Its VLANs come from nowhere, and no port extender is behind it.
     idle: bool,
 }
@@ -66,22 +68,31 @@ impl ExtendedSettings {
         let entry = config.bridge()?.ports.iter().find(|port| port.interface == interface)?;
         let own = entry.cascade.as_ref()?.extended.iter().find(|port| port.pcid == pcid);
         if let Some(own) = own {
-            return Some(Self { faces: own.kind.clone(), work: ExtendedWork::default(), idle: false });
+            return Some(Self {
+                faces: own.kind.clone(),
+                work: ExtendedWork::default(),
+                nested: false,
+                idle: false,
+            });
         }
         let name = |name: Option<&Name>| name.map_or("", Name::as_str).to_owned();
         let extender = name(names.and_then(|names| names.extender.as_ref()));
         let port = name(names.and_then(|names| names.port.as_ref()));
         let rule = config.extended.iter().find(|rule| rule.matches(&extender, &port));
-        let faces = rule.and_then(|rule| rule.faces.as_ref()).unwrap_or(&entry.kind).clone();
+        let none = BridgePortKind::Lan { untagged: None, tagged: Vec::new(), takes_over: false };
+        let faces = rule.and_then(|rule| rule.faces.as_ref()).unwrap_or(&entry.kind);
+        let faces = if nested { &none } else { faces }.clone();
+        let work = rule.map(|rule| rule.work.clone()).unwrap_or_default();
         let without =
             matches!(&faces, BridgePortKind::Lan { untagged: None, tagged, .. } if tagged.is_empty());
-        let work = rule.map(|rule| rule.work.clone()).unwrap_or_default();
-        Some(Self { faces, work, idle: without && !nested })
+        let idle = without && !nested;
+        Some(Self { faces, work, nested, idle })
     }
 
     /// The kind of its port.
     pub(crate) const fn kind(&self) -> PortKind {
         match self.faces {
+            _ if self.nested => PortKind::Cascade,
             BridgePortKind::Station => PortKind::Station,
             BridgePortKind::Lan { .. } => PortKind::Lan,
         }
@@ -201,7 +212,7 @@ pub(crate) fn follow_end(core: &mut Core, now: Instant, id: PortId) {
     let inner = less(&port.link, overhead(core, cascade.index()));
     let link = at_end(core, cascade, id, inner);
     core.handle_link(now, id, link);
-    core.effects.push_back(Effect::FollowExtended(cascade));
+    core.effects.push_back(Effect::FollowEnd(id));
 }
 
 /// The link of an extended port, when the way to it is `link`.
@@ -238,8 +249,10 @@ fn less(link: &Link, octets: u32) -> Link {
 /// Tells of cascade and upstream interfaces whose MTU has no room for tags: the kernel counts all tags of a frame whose
 /// outermost is no C-tag. To be asked when the link of a port has changed.
 pub(crate) fn check_mtu(core: &mut Core, changed: usize) {
-    let links =
-        |port: &&Port| matches!(port.kind, PortKind::Cascade | PortKind::Upstream | PortKind::Transit);
+    let links = |port: &&Port| {
+        matches!(port.kind, PortKind::Cascade | PortKind::Upstream | PortKind::Transit)
+            && port.extended.is_none()
+    };
     let edges = |port: &&Port| {
         matches!(port.kind, PortKind::Extended | PortKind::Lan | PortKind::Station) && port.extended.is_none()
     };

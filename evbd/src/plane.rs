@@ -96,6 +96,16 @@ impl Plane {
         }
     }
 
+    /// The same for one of them.
+    pub fn follow_end(&mut self, core: &Core, port: PortId) {
+        let Some((name, link)) = core.extended(port).map(|_| (core.interface(port), core.link(port))) else {
+            return;
+        };
+        if self.control.port(port).is_some_and(|known| known.name == name) {
+            self.set_up(port, link.is_up());
+        }
+    }
+
     /// Carries out what an effect says of E-channels; gives others back.
     ///
     /// # Errors
@@ -235,14 +245,15 @@ pub(crate) fn wanted<'a>(
 /// A port as the relay has it, its interface down.
 fn port_config(core: &Core, id: PortId, name: &str, kind: PortKind) -> Option<PortConfig> {
     let config = core.config();
-    let (interface, _) = names::channel_of(names::extended_of(name).0);
+    let (interface, pcid) = names::extended_of(name);
+    let (interface, _) = names::channel_of(interface);
     let port = match &config.role {
         RoleConfig::Station(_) if kind == PortKind::Uplink => PortConfig::new(id, Role::Uplink),
         RoleConfig::Station(_) => PortConfig::new(id, Role::Downlink),
         RoleConfig::Bridge(bridge) => {
             let port = bridge.ports.iter().find(|port| port.interface == interface)?;
             match &port.cascade {
-                Some(cascade) if kind == PortKind::Cascade => {
+                Some(cascade) if kind == PortKind::Cascade && pcid.is_none() => {
                     PortConfig { framing: cascade.framing, ..PortConfig::new(id, Role::Cascade) }
                 }
                 Some(_) => {

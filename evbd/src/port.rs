@@ -28,7 +28,8 @@ pub enum PortKind {
     Station,
     /// A bridge's port towards a LAN.
     Lan,
-    /// A bridge's port towards a port extender, whose ports are ports of the bridge.
+    /// A bridge's port towards a port extender, whose ports are ports of the bridge: its own, or that of another port
+    /// extender.
     Cascade,
     /// A port extender's port towards its bridge.
     Upstream,

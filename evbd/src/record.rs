@@ -188,6 +188,7 @@ pub(crate) fn effect_row(effect: &Effect) -> Value {
             json!({ "effect": "apply_dcb", "port": port, "settings": settings, "target": target })
         }
         Effect::FollowChannels(port) => json!({ "effect": "follow_channels", "port": port }),
+        Effect::FollowEnd(port) => json!({ "effect": "follow_end", "port": port }),
         Effect::FollowExtended(port) => json!({ "effect": "follow_extended", "port": port }),
         Effect::Flood { cascade, vlan, channel } => {
             json!({ "effect": "flood", "cascade": cascade, "vlan": vlan, "channel": channel })

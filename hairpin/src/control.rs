@@ -280,6 +280,16 @@ impl Control {
         self.stale.channels = true;
     }
 
+    /// The channels of several members by which floods leave, by cascade port and VLAN.
+    pub fn floods(&self) -> impl Iterator<Item = (PortId, Vid, ECid, &BTreeSet<PortId>)> {
+        self.floods.iter().map(|((cascade, vid), (ecid, members))| (*cascade, *vid, *ecid, members))
+    }
+
+    /// Where the E-channels of a port extender lead, without those of its ports themselves.
+    pub fn channels(&self) -> impl Iterator<Item = (ECid, &BTreeSet<PortId>)> {
+        self.members.iter().map(|(ecid, members)| (*ecid, members))
+    }
+
     fn check_extension(&self, config: &PortConfig) -> Result<(), ControlError> {
         let (role, port) = (config.role, config.id);
         match (&config.extension, self.kind) {

@@ -2,12 +2,11 @@
 //!
 //! What happens is a heap of things due; nothing sleeps. The same seed plays the same run, and a suite that fails prints
 //! it. Beside each core stands the smallest data path there can be: it remembers what was opened, applies reflective
-//! relay at once, and sends probes of reflective relay back where it is on and their source admitted. A bridge that is to
-//! forward has the real relay: [`Wire::forwards`].
+//! relay at once, and sends probes of reflective relay back where it is on and their source admitted. Port extenders,
+//! bridges that have some, and bridges that are to forward ([`Wire::forwards`]) have the real relay.
 
 mod cables;
 mod effects;
-mod extension;
 mod forwarding;
 mod lives;
 mod machine;
@@ -23,7 +22,8 @@ use evbd::{Config, Core, Input, PortId};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use forwarding::Forwarding;
-pub use machine::Machine;
+pub use lives::address;
+pub use machine::{Arrived, Grant, Machine};
 
 /// The EtherType of frames between ports whose data path is played here: local experimental 2.
 pub const DATA: EtherType = EtherType(0x88b6);
@@ -49,6 +49,8 @@ struct Cable {
     ends: [(usize, PortId); 2],
     faults: Faults,
     plugged: bool,
+    /// Counted up when it is pulled: what was under way is lost.
+    life: u32,
 }
 
 /// All machines, cables and what is due.
@@ -65,7 +67,7 @@ pub struct Wire {
 }
 
 enum Due {
-    Frame { cable: usize, machine: usize, port: PortId, frame: Vec<u8> },
+    Frame { cable: usize, life: u32, machine: usize, port: PortId, frame: Vec<u8> },
     Timeout { machine: usize, life: u32 },
 }
 
@@ -99,7 +101,7 @@ impl Wire {
     /// Joins two ports; [`Wire::power`] brings them up.
     pub fn cable(&mut self, a: (usize, &str), b: (usize, &str), faults: Faults) -> usize {
         let ends = [a, b].map(|(machine, interface)| (machine, self.machines[machine].port(interface)));
-        self.cables.push(Cable { ends, faults, plugged: true });
+        self.cables.push(Cable { ends, faults, plugged: true, life: 0 });
         let number = self.cables.len() - 1;
         for (machine, port) in ends {
             self.machines[machine].cables.insert(port, number);
@@ -110,7 +112,7 @@ impl Wire {
     /// From now on a bridge forwards frames, by the real relay.
     pub fn forwards(&mut self, machine: usize) {
         let m = &mut self.machines[machine];
-        m.forwarding = Some(Forwarding::new(&m.config));
+        m.forwarding = Some(Forwarding::new(&m.core));
     }
 
     /// The interfaces by which frames from `from` to `to` in VLAN `vlan` leave a bridge that forwards.
@@ -127,9 +129,9 @@ impl Wire {
         ports.into_iter().map(name).collect()
     }
 
-    /// Forgets what has arrived.
-    pub fn forget_received(&mut self, machine: usize) {
-        self.machines[machine].received.clear();
+    /// The frames of [`DATA`] that have arrived since this was asked last, each with the port it was for or left by.
+    pub fn take_received(&mut self, machine: usize) -> Vec<Arrived> {
+        std::mem::take(&mut self.machines[machine].received)
     }
 
     /// Lets time pass until `done`, at most until `limit`; whether it was done.
@@ -171,7 +173,7 @@ impl Wire {
 
     fn happen(&mut self, thing: Due) {
         match thing {
-            Due::Frame { cable, .. } if !self.cables[cable].plugged => {}
+            Due::Frame { cable, life, .. } if self.cables[cable].life != life => {}
             Due::Frame { machine, port, frame, .. } => self.come(machine, port, frame),
             Due::Timeout { machine, life } => {
                 let m = &self.machines[machine];

@@ -7,7 +7,7 @@ use std::{
 };
 
 use ether::{MacAddr, frame};
-use evb_tests::wire::{DATA, Faults, Wire};
+use evb_tests::wire::{Arrived, DATA, Faults, Wire};
 use evbd::Event;
 use hairpin::EdgeMode;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -68,7 +68,7 @@ fn chatter(wire: &mut Wire, channels: impl IntoIterator<Item = u8>) {
 fn nothing_strayed(wire: &Wire) -> usize {
     let received = [STATION, BRIDGE].into_iter().flat_map(|machine| &wire.get(machine).received);
     received
-        .inspect(|(port, frame)| {
+        .inspect(|Arrived { port, frame, .. }| {
             let said = frame[14..].split(|octet| *octet == 0).next().unwrap();
             assert_eq!(channel(port).as_bytes(), said, "a frame strayed into {port}");
         })

@@ -70,6 +70,10 @@ impl Core {
         }
         self.settle(now, id);
         extension::check_mtu(self, id.index());
+        if self.ports.get(id.index()).is_some_and(|port| port.extended.is_some()) {
+            // Nothing of its own is behind it.
+            return;
+        }
         extension::follow_link(self, now, id.index());
         let ends = channels::ends(self, id.index());
         if !ends.is_empty() {

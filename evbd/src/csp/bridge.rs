@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use ether::{EtherType, Instant, Pcid, Vid, time::Duration};
+use ether::{EtherType, Instant, MacAddr, Pcid, Vid, time::Duration};
 use hairpin::PortId;
 use pe::{
     CodeBook, Controlling, Names, PortParameters,
@@ -142,7 +142,6 @@ fn from_tree(core: &mut Core, now: Instant, cascade: PortId, output: controlling
             tell_elsewhere(core, pcid);
             channels::retire(core, now, id.index());
             core.effects.push_back(Effect::FollowPort(id));
-            core.effects.push_back(Effect::FollowExtended(cascade));
             core.tell(Event::ExtendedPortGone { port });
             floods_changed(core, now, cascade);
         }
@@ -347,6 +346,13 @@ pub(crate) fn made(core: &Core, port: &Port) -> bool {
         .config
         .cascade(core.interface(end.cascade))
         .is_some_and(|cascade| cascade.extended.is_empty())
+}
+
+/// The port extender's port that the extended port `id` was made for: the address it is spoken to at, and its number there.
+pub(crate) fn made_for(core: &Core, id: PortId) -> Option<(MacAddr, u32)> {
+    let end = core.extended(id)?;
+    let port = tree_of(core, end.cascade)?.engine.port(end.pcid)?;
+    Some((port.owner, port.local))
 }
 
 pub(crate) fn tree_of(core: &Core, cascade: PortId) -> Option<&Tree> {

@@ -25,7 +25,7 @@ use pe::{
 
 use self::bridge::{Tree, tree_mut};
 pub(crate) use self::{
-    bridge::{made, record_key, records, resume, tree_of, vlans_changed},
+    bridge::{made, made_for, record_key, records, resume, tree_of, vlans_changed},
     extender::counted,
 };
 use crate::{

@@ -123,6 +123,23 @@ impl ControlSockets {
         }
     }
 
+    /// Takes up one extended port behind `cascade`, as [`ControlSockets::follow_extended`] takes up all.
+    pub(super) fn follow_end(
+        &mut self,
+        cascade: PortId,
+        interface: &str,
+        framing: Framing,
+        end: (PortId, Pcid),
+        groups: &[MacAddr],
+        link: &Link,
+    ) {
+        let line = Line { cascade, interface, framing, groups, link };
+        let ends = self.extended.with(&line, end);
+        if !ends.is_empty() {
+            self.follow_extended(cascade, interface, framing, ends, groups, link);
+        }
+    }
+
     /// Takes up the extended ports behind `cascade`, whose interface has this link, with their E-channels. `groups` are
     /// those their LLDP agents listen to.
     pub(super) fn follow_extended(

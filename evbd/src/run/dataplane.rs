@@ -371,6 +371,11 @@ impl Dataplane {
         self.plane.follow_extended(core, cascade);
     }
 
+    /// The same for one of them.
+    pub(super) fn follow_end(&mut self, core: &Core, port: PortId) {
+        self.plane.follow_end(core, port);
+    }
+
     pub(super) fn set_mode(&mut self, mode: EdgeMode) -> Result<(), ControlError> {
         self.plane.set_mode(mode)
     }

@@ -68,11 +68,8 @@ impl Extended {
         }
         self.ends.extend(ends.iter().map(|(port, pcid)| (*port, (line.cascade, *pcid))));
         let groups: BTreeSet<MacAddr> = line.groups.iter().copied().collect();
-        let stays = self.cascades.get(&line.cascade).filter(|open| {
-            (open.ifindex, open.framing) == (ifindex, line.framing)
-                && open.groups == groups
-                && open.socket.get_ref().is_bound()
-        });
+        let stays =
+            self.cascades.get(&line.cascade).filter(|open| open.serves(line) && open.groups == groups);
         let known = ends.into_iter().map(|(port, pcid)| (pcid, port)).collect();
         if let Some(open) = stays {
             *open.ports.lock().unwrap_or_else(PoisonError::into_inner) = known;
@@ -91,13 +88,44 @@ impl Extended {
         Ok(())
     }
 
+    /// Takes up one more extended port where the cascade port's socket can stay as it is; else, all that are to be there
+    /// when another one is opened.
+    pub(super) fn with(&mut self, line: &Line<'_>, (port, pcid): (PortId, Pcid)) -> Vec<(PortId, Pcid)> {
+        if let Some(before) = self.ends.insert(port, (line.cascade, pcid))
+            && before != (line.cascade, pcid)
+        {
+            self.forget(before);
+        }
+        match self.cascades.get(&line.cascade).filter(|open| open.serves(line)) {
+            Some(open) => {
+                open.ports.lock().unwrap_or_else(PoisonError::into_inner).insert(pcid, port);
+                Vec::new()
+            }
+            None => {
+                let here = self.ends.iter().filter(|(_, (cascade, _))| *cascade == line.cascade);
+                here.map(|(port, (_, pcid))| (*port, *pcid)).collect()
+            }
+        }
+    }
+
     /// Forgets an extended port, or what is behind a cascade port.
     pub(super) fn release(&mut self, port: PortId) {
         drop(self.cascades.remove(&port));
-        if let Some((cascade, pcid)) = self.ends.remove(&port)
-            && let Some(open) = self.cascades.get(&cascade)
-        {
-            open.ports.lock().unwrap_or_else(PoisonError::into_inner).remove(&pcid);
+        if let Some(end) = self.ends.remove(&port) {
+            self.forget(end);
+        }
+    }
+
+    /// Nothing is at the end of this channel any more.
+    fn forget(&mut self, (cascade, pcid): (PortId, Pcid)) {
+        let Some(open) = self.cascades.get(&cascade) else { return };
+        let none_left = {
+            let mut ports = open.ports.lock().unwrap_or_else(PoisonError::into_inner);
+            ports.remove(&pcid);
+            ports.is_empty()
+        };
+        if none_left {
+            self.cascades.remove(&cascade);
         }
     }
 
@@ -125,6 +153,16 @@ impl Extended {
             hearing_because: open.map(|(_, pcid)| format!("E-channel {pcid}")),
             ..HearingRow::default()
         }
+    }
+}
+
+impl Cascade {
+    /// Whether its socket hears what one for `line` would.
+    fn serves(&self, line: &Line<'_>) -> bool {
+        matches!(*line.link, Link::Present { ifindex, .. } if ifindex == self.ifindex)
+            && self.framing == line.framing
+            && line.groups.iter().all(|group| self.groups.contains(group))
+            && self.socket.get_ref().is_bound()
     }
 }
 

@@ -355,6 +355,7 @@ impl Daemon {
                     self.tell(&mut told);
                     applied.extend(self.follow_channels(uap));
                 }
+                Effect::FollowEnd(port) => self.follow_end(port),
                 Effect::FollowExtended(cascade) => {
                     self.tell(&mut told);
                     self.follow_extended(cascade);

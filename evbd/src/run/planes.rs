@@ -154,6 +154,11 @@ impl Planes {
         self.main.follow_extended(core, cascade);
     }
 
+    /// The same for one of them.
+    pub(super) fn follow_end(&mut self, core: &Core, port: PortId) {
+        self.main.follow_end(core, port);
+    }
+
     pub(super) fn open_vsi(&mut self, key: VsiKey, entry: VsiEntry) -> Result<(), ControlError> {
         self.at_mut(entry.port).open_vsi(key, entry)
     }

@@ -10,6 +10,7 @@ use crate::{
     channels::End,
     config::Config,
     event::Event,
+    extension::ExtendedEnd,
     input::{Input, Link},
     kernel::links::{LinkWatch, Seen},
     names::is_interface,
@@ -110,6 +111,23 @@ impl Daemon {
         }
         let link = self.seen.get(&cascade).map_or(&Link::Absent, |seen| &seen.link);
         self.sockets.follow_extended(cascade, &interface, framing, ends, &groups, link);
+    }
+
+    /// Takes up one extended port as it is now. One that has gone was let go in its own turn.
+    pub(super) fn follow_end(&mut self, port: PortId) {
+        let Some(ExtendedEnd { cascade, pcid }) = self.core.extended(port) else { return };
+        let name = self.core.interface(port);
+        if self.watched.get(&port).is_none_or(|known| known != name) {
+            return;
+        }
+        let groups = self.groups(name);
+        let interface = self.core.interface(cascade).to_owned();
+        let Some(framing) = self.core.config().cascade(&interface).map(|cascade| cascade.framing) else {
+            return;
+        };
+        self.planes.follow_end(&self.core, port);
+        let link = self.seen.get(&cascade).map_or(&Link::Absent, |seen| &seen.link);
+        self.sockets.follow_end(cascade, &interface, framing, (port, pcid), &groups, link);
     }
 
     /// A port has failed; returns its interface if that is news.

@@ -145,6 +145,8 @@ pub struct PortView {
     pub pcid: Pcid,
     /// The port it is behind, unless that is the cascade interface.
     pub behind: At,
+    /// Where its port extender is spoken to.
+    pub owner: MacAddr,
     /// Its number at the port extender.
     pub local: Local,
     /// Another port extender may be behind it.
@@ -159,8 +161,8 @@ pub struct PortView {
 
 impl Port {
     const fn view(&self, pcid: Pcid) -> PortView {
-        let Self { at: behind, local, cascade, ready, up, presumed, .. } = *self;
-        PortView { pcid, behind, local, cascade, ready, up, presumed }
+        let Self { at: behind, owner, local, cascade, ready, up, presumed, .. } = *self;
+        PortView { pcid, behind, owner, local, cascade, ready, up, presumed }
     }
 }
 

@@ -47,11 +47,18 @@ impl Extender {
             if self.statuses.is_empty() {
                 self.status_at = None;
             }
-            let status = |local: &Local| {
-                let port = self.ports.get(local).filter(|port| port.stage == Stage::Active)?;
-                Some(Tlv::Status(PortStatus { pcid: port.pcid?, up: port.info.as_ref()?.up, speed: 0 }))
-            };
-            let body: Vec<Tlv> = told.iter().filter_map(status).collect();
+            let mut body: Vec<Tlv> = Vec::new();
+            for local in told {
+                let Some(port) = self.ports.get_mut(&local).filter(|port| port.stage == Stage::Active) else {
+                    continue;
+                };
+                let (Some(pcid), Some(info)) = (port.pcid, port.info.as_ref()) else { continue };
+                let status = |up| Tlv::Status(PortStatus { pcid, up, speed: 0 });
+                // What was behind it may be something else now.
+                let fell = std::mem::take(&mut port.fell) && info.up;
+                body.extend(fell.then(|| status(false)));
+                body.push(status(info.up));
+            }
             if !body.is_empty() {
                 self.session.request(now, Message::Status, None, body);
             }

@@ -111,6 +111,8 @@ struct Port {
     parameters: Option<PortParameters>,
     /// They are from the last session.
     stale: bool,
+    /// Its link went down since the bridge was told of it.
+    fell: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,7 +207,8 @@ impl Extender {
         match self.ports.get_mut(&local) {
             None if info.is_none() => return,
             None => {
-                let new = Port { info, stage: Stage::New, pcid: None, parameters: None, stale: false };
+                let stage = Stage::New;
+                let new = Port { info, stage, pcid: None, parameters: None, stale: false, fell: false };
                 self.ports.insert(local, new);
                 self.todo.insert(local);
             }
@@ -218,11 +221,18 @@ impl Extender {
                     self.statuses.insert(local);
                     self.status_at = self.status_at.or(Some(now + COALESCE));
                 }
+                let is_up = |info: &Option<PortInfo>| info.as_ref().is_some_and(|info| info.up);
+                let fell = is_up(&before) && !is_up(&port.info);
+                port.fell |= fell;
+                let leads_on = port.info.as_ref().is_some_and(|info| info.cascade);
                 if kind(&before) != kind(&port.info) {
                     self.todo.insert(local);
                 }
                 if gone {
                     self.shut(local);
+                } else if fell && leads_on {
+                    // Another port extender may be behind it when it comes back.
+                    self.leave_channels(local);
                 }
             }
         }
@@ -339,6 +349,7 @@ impl Extender {
         self.ports.retain(|_, port| port.info.is_some());
         for port in self.ports.values_mut() {
             port.stage = Stage::New;
+            port.fell = false;
             port.stale = port.parameters.is_some();
         }
         self.channels.values_mut().for_each(|channel| channel.stale = true);
@@ -369,8 +380,17 @@ impl Extender {
         if port.parameters.take().is_some() {
             self.out.push_back(Output::Port(local, None));
         }
-        let Some(pcid) = port.pcid.filter(|pcid| self.by_pcid.get(pcid) == Some(&local)) else { return };
-        self.by_pcid.remove(&pcid);
+        let pcid = port.pcid;
+        self.leave_channels(local);
+        if let Some(pcid) = pcid.filter(|pcid| self.by_pcid.get(pcid) == Some(&local)) {
+            self.by_pcid.remove(&pcid);
+        }
+    }
+
+    /// No channel leads to a port any more.
+    fn leave_channels(&mut self, local: Local) {
+        let pcid = self.ports.get(&local).and_then(|port| port.pcid);
+        let Some(pcid) = pcid.filter(|pcid| self.by_pcid.get(pcid) == Some(&local)) else { return };
         let here: Vec<ECid> = self
             .channels
             .iter_mut()

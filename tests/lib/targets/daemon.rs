@@ -313,6 +313,7 @@ impl Daemon {
                 | Effect::FollowExtended(_)
                 | Effect::SetInterface { .. }
                 | Effect::Count { .. }
+                | Effect::FollowEnd(_)
                 | Effect::FollowProfiles
                 | Effect::AskManager(_)
                 | Effect::ApplyDcb { .. } => {}

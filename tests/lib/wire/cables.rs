@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use ether::FrameView;
+use ether::EtherType;
 use evbd::{Input, PortId};
 use rand::RngExt;
 
-use super::{DATA, Due, Faults, Wire, extension::Step, forwarding::Fate};
+use super::{Arrived, DATA, Due, Faults, Wire};
 
 impl Wire {
     /// Pulls or plugs a cable; both ends notice.
     pub fn plug(&mut self, cable: usize, plugged: bool) {
         self.cables[cable].plugged = plugged;
+        self.cables[cable].life += u32::from(!plugged);
         for (machine, port) in self.cables[cable].ends {
             self.link(machine, port, plugged);
         }
@@ -31,6 +32,18 @@ impl Wire {
             self.machines[machine].cables.insert(ports[1 - n].1, cable);
             self.plug(cable, true);
         }
+    }
+
+    /// Pulls a cable at a machine and plugs it in elsewhere. The port it was at is up as any without a cable.
+    pub fn move_cable(&mut self, cable: usize, machine: usize, to: (usize, &str)) {
+        self.plug(cable, false);
+        let port = self.machines[to.0].port(to.1);
+        let end = self.cables[cable].ends.iter_mut().find(|end| end.0 == machine).expect("an end there");
+        let before = std::mem::replace(end, (to.0, port));
+        self.machines[before.0].cables.remove(&before.1);
+        self.machines[to.0].cables.insert(port, cable);
+        self.link(before.0, before.1, true);
+        self.plug(cable, true);
     }
 
     /// Changes how a cable treats frames from now on.
@@ -54,7 +67,8 @@ impl Wire {
     pub fn arrive(&mut self, machine: usize, interface: &str, frame: Vec<u8>) {
         let port = self.machines[machine].port(interface);
         if let Some(&cable) = self.machines[machine].cables.get(&port) {
-            self.happen(Due::Frame { cable, machine, port, frame });
+            let life = self.cables[cable].life;
+            self.happen(Due::Frame { cable, life, machine, port, frame });
         }
     }
 
@@ -71,63 +85,69 @@ impl Wire {
 
     /// A frame has come to a port: by E-channels and S-VLANs to where it is for.
     pub(super) fn come(&mut self, machine: usize, port: PortId, frame: Vec<u8>) {
-        if self.machines[machine].dead {
+        let m = &mut self.machines[machine];
+        if m.dead {
             return;
         }
-        for step in self.machines[machine].steps(port, frame) {
-            match step {
-                Step::Here(port, frame) => self.arrived(machine, port, frame),
-                Step::Out(port, frame) if self.machines[machine].cables.contains_key(&port) => {
-                    self.transmit(machine, port, &frame);
-                }
-                Step::Out(port, frame) => {
-                    let name = self.machines[machine].name(port);
-                    self.machines[machine].received.push((name, frame));
-                }
-            }
-        }
-    }
-
-    fn arrived(&mut self, machine: usize, port: PortId, frame: Vec<u8>) {
-        let m = &mut self.machines[machine];
         let Some((port, frame)) = m.by_svlan(port, frame) else {
             m.unknown += 1;
             return;
         };
-        if FrameView::parse(&frame).is_ok_and(|view| view.ethertype == DATA) {
-            let copies = m.flood(port, &frame);
-            let name = m.name(port);
-            m.received.push((name, frame));
-            return copies.iter().for_each(|(port, frame)| self.transmit(machine, *port, frame));
+        if m.forwarding.is_none() && is_data(&frame) {
+            return self.arrive_at(machine, port, frame);
         }
         if self.machines[machine].sends_back(port, &frame) {
             return self.transmit(machine, port, &frame);
         }
         let m = &mut self.machines[machine];
-        let fate = match &mut m.forwarding {
-            _ if m.dead => return,
-            Some(forwarding) => forwarding.process(self.now, port, &frame),
-            None => Fate::Punted,
+        let Some(forwarding) = &mut m.forwarding else {
+            return self.input(machine, Input::Frame { port, frame });
         };
-        match fate {
-            Fate::Punted => self.input(machine, Input::Frame { port, frame }),
-            Fate::Sent(copies) => {
-                copies.iter().for_each(|(port, frame)| self.transmit(machine, *port, frame));
+        let Some(arrival) = forwarding.arrival(port, frame) else { return };
+        let copies = forwarding.process(self.now, &arrival);
+        for (port, frame) in copies {
+            if self.machines[machine].cables.contains_key(&port) {
+                self.put(machine, port, &frame);
+            } else if is_data(&frame) {
+                self.arrive_at(machine, port, frame);
             }
+        }
+        let m = &self.machines[machine];
+        if let Some(port) = arrival.port.filter(|port| m.hears(*port, &arrival.frame)) {
+            self.input(machine, Input::Frame { port, frame: arrival.frame });
         }
     }
 
+    /// The journey of a frame of [`DATA`] is over.
+    fn arrive_at(&mut self, machine: usize, port: PortId, frame: Vec<u8>) {
+        let port = self.machines[machine].name(port);
+        self.machines[machine].received.push(Arrived { at: self.now, port, frame });
+    }
+
+    /// A port sends a frame.
     pub(super) fn transmit(&mut self, machine: usize, port: PortId, frame: &[u8]) {
-        let Some((port, frame)) = self.machines[machine].through_svlan(port, frame) else { return };
-        let (port, frame) = self.machines[machine].extension.out(port, &frame);
+        let m = &self.machines[machine];
+        let Some((port, frame)) = m.through_svlan(port, frame) else { return };
+        let (port, frame) = match &m.forwarding {
+            Some(forwarding) => forwarding.out(port, &frame),
+            None => (port, frame),
+        };
+        self.put(machine, port, &frame);
+    }
+
+    /// A frame goes onto the cable at a port. Those of [`DATA`] may be lost, but are neither repeated nor overtaken.
+    fn put(&mut self, machine: usize, port: PortId, frame: &[u8]) {
         let Some(&number) = self.machines[machine].cables.get(&port) else { return };
         let cable = &self.cables[number];
-        let faults = cable.faults;
+        let (mut faults, life) = (cable.faults, cable.life);
         if !cable.plugged {
             return;
         }
         let other = cable.ends.iter().find(|end| **end != (machine, port)).copied();
         let Some((machine, port)) = other else { return };
+        if is_data(frame) {
+            faults = Faults { loss: faults.loss, ..Faults::NONE };
+        }
         self.frames += 1;
         let copies = if self.random.random_bool(faults.loss) {
             0
@@ -137,7 +157,21 @@ impl Wire {
         for _ in 0..copies {
             let late = self.random.random_range(Duration::ZERO..=faults.jitter);
             let at = self.now + Duration::from_micros(10) + late;
-            self.push(at, Due::Frame { cable: number, machine, port, frame: frame.clone() });
+            self.push(at, Due::Frame { cable: number, life, machine, port, frame: frame.to_vec() });
         }
     }
+}
+
+/// Whether a frame is one of [`DATA`], whatever tags it has.
+fn is_data(frame: &[u8]) -> bool {
+    let mut rest = frame.get(12..).unwrap_or_default();
+    while let Some((ethertype, after)) = rest.split_first_chunk() {
+        let tag = match EtherType(u16::from_be_bytes(*ethertype)) {
+            EtherType::E_TAG => 6,
+            EtherType::C_VLAN | EtherType::S_VLAN => 2,
+            other => return other == DATA,
+        };
+        rest = after.get(tag..).unwrap_or_default();
+    }
+    false
 }

@@ -41,7 +41,14 @@ impl Wire {
                 }
                 *left -= 1;
             }
-            let Some(effect) = m.extension.take(effect) else { continue };
+            if let Effect::FollowPort(port) = &effect {
+                m.note_grant(self.now, *port);
+            }
+            let effect = match &mut m.forwarding {
+                Some(forwarding) => forwarding.take(&m.core, effect),
+                None => Some(effect),
+            };
+            let Some(effect) = effect else { continue };
             match effect {
                 Effect::Transmit { port, frame } => {
                     let ethertype = FrameView::parse(&frame).map(|view| view.ethertype);
@@ -85,10 +92,11 @@ impl Wire {
                     m.open.remove(&key);
                 }
                 // Whoever plays says when an interface is there.
-                Effect::FollowPort(port) => m.extension.follow(port, &m.core),
-                Effect::FollowPorts
+                Effect::FollowPort(_)
+                | Effect::FollowPorts
                 | Effect::FollowChannels(_)
                 | Effect::FollowExtended(_)
+                | Effect::FollowEnd(_)
                 | Effect::Flood { .. }
                 | Effect::Extend { .. }
                 | Effect::Channel { .. }
@@ -121,6 +129,9 @@ impl Wire {
                     m.events.push((self.now, event));
                 }
             }
+        }
+        if let Some(forwarding) = &mut self.machines[machine].forwarding {
+            forwarding.commit();
         }
         if let Some(at) = self.machines[machine].core.poll_timeout() {
             let life = self.machines[machine].life;

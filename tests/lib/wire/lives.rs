@@ -4,7 +4,7 @@ use ether::MacAddr;
 use evbd::{Config, Core, Input, Link, PortId, Record};
 use rand::RngExt;
 
-use super::{Wire, extension::Extension, forwarding::Forwarding};
+use super::{Wire, forwarding::Forwarding};
 
 impl Wire {
     /// Brings all ports of a machine up.
@@ -30,10 +30,10 @@ impl Wire {
         m.dead = true;
         m.fuse = None;
         m.open.clear();
-        m.extension = Extension::default();
         m.extended.clear();
         m.reflective.clear();
-        m.forwarding = m.forwarding.as_ref().map(|_| Forwarding::new(&m.config));
+        m.grants.values_mut().flatten().for_each(|grant| grant.end(self.now));
+        m.made.clear();
     }
 
     /// Kills a machine in the middle of what it does: after so many more effects.
@@ -60,6 +60,7 @@ impl Wire {
         m.dead = false;
         m.fuse = None;
         m.core = Core::new(m.config.clone(), seed, now);
+        m.forwarding = m.forwarding.as_ref().map(|_| Forwarding::new(&m.core));
         m.applied.clear();
         m.mode = m.core.relay();
         let records: Vec<Record> = m.journal.values().cloned().collect();
@@ -112,18 +113,33 @@ impl Wire {
     }
 
     pub(super) fn link_as_plugged(&mut self, machine: usize, port: PortId) {
-        let up = self.machines[machine].cables.get(&port).is_none_or(|cable| self.cables[*cable].plugged);
+        let m = &self.machines[machine];
+        let up = match m.cables.get(&port) {
+            Some(cable) => self.cables[*cable].plugged,
+            None => !m.dark.contains(&port),
+        };
         self.link(machine, port, up);
     }
 
     pub(super) fn link(&mut self, machine: usize, port: PortId, up: bool) {
-        let number = u8::try_from(machine).expect("few machines");
-        let mac = MacAddr::new(2, 0, 0, number, 0, port.0.to_be_bytes()[1]);
+        let mac = address(machine, port);
         let ifindex = u32::from(port.0) + 1;
         if let Some(forwarding) = &mut self.machines[machine].forwarding {
             forwarding.link(port, up);
         }
         self.input(machine, Input::Link { port, link: Link::Present { up, mac, ifindex, mtu: 1500 } });
+    }
+
+    /// The carrier of a port without a cable goes, or comes back.
+    pub fn carrier(&mut self, machine: usize, interface: &str, up: bool) {
+        let port = self.machines[machine].port(interface);
+        let dark = &mut self.machines[machine].dark;
+        if up {
+            dark.remove(&port)
+        } else {
+            dark.insert(port)
+        };
+        self.link_as_plugged(machine, port);
     }
 
     /// The interface of a port comes up or goes.
@@ -135,4 +151,11 @@ impl Wire {
             self.input(machine, Input::Link { port, link: Link::Absent });
         }
     }
+}
+
+/// Of a port of a machine.
+#[must_use]
+pub fn address(machine: usize, port: PortId) -> MacAddr {
+    let number = u8::try_from(machine).expect("few machines");
+    MacAddr::new(2, 0, 0, number, 0, port.0.to_be_bytes()[1])
 }

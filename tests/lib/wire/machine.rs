@@ -1,15 +1,15 @@
 //! One daemon without I/O and its data path.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use ether::{EtherType, FrameView, Instant, MacAddr};
-use evbd::{Config, Core, Event, PortId, PortKind, Record, RecordKey};
+use evbd::{Config, Core, Event, Plane, PortId, PortKind, Record, RecordKey};
 use hairpin::{EdgeMode, VsiEntry, VsiKey, svlan};
 
-use super::{
-    extension::{Extension, Step},
-    forwarding::Forwarding,
-};
+use super::forwarding::Forwarding;
 
 /// One daemon without I/O and its data path.
 pub struct Machine {
@@ -19,7 +19,7 @@ pub struct Machine {
     pub open: BTreeMap<VsiKey, VsiEntry>,
     /// Ports that reflect.
     pub reflective: BTreeMap<PortId, bool>,
-    /// The relay, on a bridge that forwards.
+    /// The relay, on what forwards.
     pub(super) forwarding: Option<Forwarding>,
     /// What devices were told of data center bridging.
     pub applied: BTreeMap<PortId, dcbx::Settings>,
@@ -27,10 +27,12 @@ pub struct Machine {
     pub mode: EdgeMode,
     /// What each edge relay was told to do, by its uplink or S-channel.
     pub modes: BTreeMap<PortId, EdgeMode>,
-    /// Frames of [`DATA`] that arrived, each with the port it was for.
-    pub received: Vec<(String, Vec<u8>)>,
-    /// What it knows of E-channels.
-    pub(super) extension: Extension,
+    /// Frames of [`super::DATA`] that arrived, each with the port it was for, or by which it left the wire.
+    pub received: Vec<Arrived>,
+    /// A bridge's extended ports, by the ports of port extenders they were made for, the last at the end.
+    pub(super) grants: BTreeMap<(MacAddr, u32), Vec<Grant>>,
+    /// Which of those each is that is there now.
+    pub(super) made: BTreeMap<PortId, ((MacAddr, u32), usize)>,
     /// Extended ports that are up.
     pub(super) extended: BTreeSet<String>,
     /// Frames of S-VLANs that belong to no channel.
@@ -51,27 +53,67 @@ pub struct Machine {
     pub ecp: Option<EtherType>,
     /// Every event, with its time.
     pub events: Vec<(Instant, Event)>,
+    /// Ports without a cable that have no carrier.
+    pub(super) dark: BTreeSet<PortId>,
     /// Cable at each port.
     pub(super) cables: BTreeMap<PortId, usize>,
     /// Counted up at each restart: what was due before concerns nobody.
     pub(super) life: u32,
 }
 
+/// A frame that has arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrived {
+    /// When.
+    pub at: Instant,
+    /// The port it was for, or left the wire by.
+    pub port: String,
+    /// The frame.
+    pub frame: Vec<u8>,
+}
+
+/// An extended port a bridge has made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// What it is called.
+    pub port: String,
+    /// When it was made.
+    pub since: Instant,
+    /// When it went.
+    pub until: Option<Instant>,
+}
+
+impl Grant {
+    pub(super) fn end(&mut self, now: Instant) {
+        self.until.get_or_insert(now);
+    }
+
+    /// Whether it was there, or would have been had a frame taken no longer than `grace`.
+    #[must_use]
+    pub fn covers(&self, at: Instant, grace: Duration) -> bool {
+        self.since <= at && self.until.is_none_or(|until| at <= until + grace)
+    }
+}
+
 impl Machine {
     /// A machine that has just been started.
     pub(super) fn new(config: Config, core: Core) -> Self {
         let mode = core.relay();
+        let cascades =
+            config.bridge().is_some_and(|bridge| bridge.ports.iter().any(|port| port.cascade.is_some()));
+        let forwarding = (cascades || config.extender().is_some()).then(|| Forwarding::new(&core));
         Self {
             config,
             core,
             open: BTreeMap::new(),
             reflective: BTreeMap::new(),
-            forwarding: None,
+            forwarding,
             applied: BTreeMap::new(),
             mode,
             modes: BTreeMap::new(),
             received: Vec::new(),
-            extension: Extension::default(),
+            grants: BTreeMap::new(),
+            made: BTreeMap::new(),
             extended: BTreeSet::new(),
             unknown: 0,
             liar: false,
@@ -82,6 +124,7 @@ impl Machine {
             asked: 0,
             ecp: None,
             events: Vec::new(),
+            dark: BTreeSet::new(),
             cables: BTreeMap::new(),
             life: 0,
         }
@@ -131,30 +174,50 @@ impl Machine {
         self.extended.len()
     }
 
-    /// Channels of several members that its floods leave by.
+    /// Their names.
+    pub fn extended(&self) -> impl Iterator<Item = &str> {
+        self.extended.iter().map(String::as_str)
+    }
+
+    /// Its relay, if it is one that forwards.
     #[must_use]
-    pub fn floods(&self) -> usize {
-        self.extension.floods()
+    pub fn plane(&self) -> Option<&Plane> {
+        self.forwarding.as_ref().map(Forwarding::plane)
     }
 
-    /// What becomes of a frame that came to a port, as far as E-channels are concerned.
-    pub(super) fn steps(&self, port: PortId, frame: Vec<u8>) -> Vec<Step> {
-        if self.config.extender().is_none() {
-            return self.extension.at_bridge(port, frame).into_iter().collect();
+    /// The extended ports that were made for this port of a port extender, the last at the end.
+    #[must_use]
+    pub fn grants(&self, of: (MacAddr, u32)) -> &[Grant] {
+        self.grants.get(&of).map_or(&[], |grants| grants)
+    }
+
+    /// The extended port that is this port of a port extender.
+    #[must_use]
+    pub fn grant(&self, of: (MacAddr, u32)) -> Option<&str> {
+        self.grants(of).last().filter(|grant| grant.until.is_none()).map(|grant| grant.port.as_str())
+    }
+
+    /// A port has come or is gone: for which port of a port extender it was made.
+    pub(super) fn note_grant(&mut self, now: Instant, port: PortId) {
+        let made = self.core.made_for(port).zip(self.core.port(port));
+        let name = made.map(|(_, (name, _))| name.to_owned());
+        let of = made.map(|(of, _)| of);
+        let before = self.made.remove(&port).and_then(|(of, at)| self.grants.get_mut(&of)?.get_mut(at));
+        if let Some(grant) = before {
+            grant.end(now);
         }
-        let below = |port: PortId| match self.core.port(port)?.1 {
-            PortKind::Transit => Some(true),
-            PortKind::Extended => Some(false),
-            _ => None,
-        };
-        self.extension.at_extender(port, frame, below)
+        if let (Some(of), Some(port_name)) = (of, name) {
+            let grants = self.grants.entry(of).or_default();
+            self.made.insert(port, (of, grants.len()));
+            grants.push(Grant { port: port_name, since: now, until: None });
+        }
     }
 
-    /// Copies of a frame that is flooded from an extended port, to all others that are up.
-    pub(super) fn flood(&self, from: PortId, frame: &[u8]) -> Vec<(PortId, Vec<u8>)> {
-        let up = self.core.ports().filter(|(_, name, _)| self.extended.contains(*name));
-        let ports: BTreeSet<PortId> = up.map(|(port, _, _)| port).collect();
-        self.extension.flood(from, frame, &ports)
+    /// Whether the kernel hands a frame that came to a port to the daemon.
+    pub(super) fn hears(&self, port: PortId, frame: &[u8]) -> bool {
+        let Ok(view) = FrameView::parse(frame) else { return false };
+        let control = [EtherType::LLDP, EtherType::ECP, EtherType::OUI_EXTENDED].contains(&view.ethertype);
+        control && view.tag.is_none() && self.core.port(port).is_some_and(|(_, kind)| kind.speaks())
     }
 
     /// The interfaces of its ports.
@@ -186,10 +249,11 @@ impl Machine {
     /// In by the S-VLAN component: the port it is for and what arrives there.
     pub(super) fn by_svlan(&self, uap: PortId, mut frame: Vec<u8>) -> Option<(PortId, Vec<u8>)> {
         let outer = FrameView::parse(&frame).ok()?.tag;
-        let port = self.core.component(uap).ingress(outer).ok()?;
-        if outer.is_some_and(|tag| tag.tpid == EtherType::S_VLAN) {
-            frame.drain(12..16);
+        if outer.is_none_or(|tag| tag.tpid != EtherType::S_VLAN) {
+            return Some((uap, frame));
         }
+        let port = self.core.component(uap).ingress(outer).ok()?;
+        frame.drain(12..16);
         Some((port, frame))
     }
 
