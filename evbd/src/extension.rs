@@ -249,19 +249,13 @@ fn less(link: &Link, octets: u32) -> Link {
 /// Tells of cascade and upstream interfaces whose MTU has no room for tags: the kernel counts all tags of a frame whose
 /// outermost is no C-tag. To be asked when the link of a port has changed.
 pub(crate) fn check_mtu(core: &mut Core, changed: usize) {
-    let links = |port: &&Port| {
-        matches!(port.kind, PortKind::Cascade | PortKind::Upstream | PortKind::Transit)
-            && port.extended.is_none()
+    let Some(port) = core.ports.get(changed).filter(|port| carries_tags(port) || is_edge(port)) else {
+        return;
     };
-    let edges = |port: &&Port| {
-        matches!(port.kind, PortKind::Extended | PortKind::Lan | PortKind::Station) && port.extended.is_none()
-    };
-    let Some(port) = core.ports.get(changed).filter(|port| links(port) || edges(port)) else { return };
-    let all = !links(&port);
-    let largest =
-        core.ports.iter().filter(edges).filter_map(|port| port.link.mtu()).max().unwrap_or(LEAST_MTU);
+    let all = !carries_tags(port);
+    let largest = largest_edge(core);
     let mut short = Vec::new();
-    for (index, port) in core.ports.iter().enumerate().filter(|(_, port)| links(port)) {
+    for (index, port) in core.ports.iter().enumerate().filter(|(_, port)| carries_tags(port)) {
         let (Some(mtu), true) = (port.link.mtu(), all || index == changed) else { continue };
         let needed = largest + overhead(core, index) + C_TAG;
         if mtu < needed {
@@ -270,6 +264,29 @@ pub(crate) fn check_mtu(core: &mut Core, changed: usize) {
         }
     }
     short.into_iter().for_each(|event| core.tell(event));
+}
+
+/// The MTU the port called `interface` needs, so that what fits the ports at the edge fits there with its tags; `None` where
+/// there are no tags of E-channels.
+pub(crate) fn needed_mtu(core: &Core, interface: &str) -> Option<u32> {
+    let index = core.ports.iter().position(|port| port.interface == interface && carries_tags(port))?;
+    Some(largest_edge(core) + overhead(core, index) + C_TAG)
+}
+
+/// Whether frames have tags of E-channels on the interface of this port.
+fn carries_tags(port: &Port) -> bool {
+    let kind = matches!(port.kind, PortKind::Cascade | PortKind::Upstream | PortKind::Transit);
+    kind && port.extended.is_none()
+}
+
+/// The largest MTU of interfaces towards stations.
+fn largest_edge(core: &Core) -> u32 {
+    let edges = core.ports.iter().filter(|port| is_edge(port));
+    edges.filter_map(|port| port.link.mtu()).max().unwrap_or(LEAST_MTU)
+}
+
+fn is_edge(port: &Port) -> bool {
+    matches!(port.kind, PortKind::Extended | PortKind::Lan | PortKind::Station) && port.extended.is_none()
 }
 
 /// Octets of payload every Ethernet interface carries, so that stations behind extended ports can count on them.

@@ -39,6 +39,8 @@ pub struct TracedCopy {
     pub tag: Option<(Vid, Pcp)>,
     /// Whether it leaves by the port it came in on.
     pub reflected: bool,
+    /// The E-channel it leaves by, and the port whose link that is.
+    pub channel: Option<(ECid, PortId)>,
 }
 
 /// One step.
@@ -229,6 +231,7 @@ impl Trace {
             port: copy.port,
             tag: copy.tag.and_then(|tag| Some((tag.vid?, tag.pcp))),
             reflected: copy.reflected,
+            channel: copy.via.and_then(|via| Some((via.ecid()?, via.port))),
         });
         Self { steps, outcome: verdict.outcome(), copies: copies.collect(), passing: verdict.passing() }
     }

@@ -219,6 +219,8 @@ const fn columns(table: Table) -> Columns {
             ("CHANNELS", "channels"),
             ("TIER", "tier"),
             ("CHOSEN", "chosen"),
+            ("MTU", "mtu"),
+            ("NEEDS", "mtu_needed"),
             ("BECAUSE", "words"),
         ],
         Table::Drops => &[

@@ -106,7 +106,11 @@ fn told(trace: &Value) -> String {
             vlan => format!("in VLAN {}, priority {}", cell(vlan), cell(pick(copy, "priority"))),
         };
         let reflected = if *pick(copy, "reflected") == json!(true) { ", reflected" } else { "" };
-        format!("  to {} {tagged}{reflected}", cell(pick(copy, "port")))
+        let channel = match pick(copy, "channel") {
+            Value::Null => String::new(),
+            channel => format!(", by E-channel {} of {}", cell(channel), cell(pick(copy, "link"))),
+        };
+        format!("  to {} {tagged}{reflected}{channel}", cell(pick(copy, "port")))
     }));
     let fast = match pick(trace, "fast_path_because") {
         Value::Null => "fast path: yes, frames like it".to_owned(),

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     core::Core,
-    csp,
+    csp, extension,
     port::{Port, PortKind},
     view::row,
 };
@@ -24,6 +24,10 @@ struct Row {
     state: Option<SessionState>,
     words: &'static str,
     code_book: String,
+    /// Octets of payload its interface carries.
+    mtu: Option<u32>,
+    /// What it would have to, for frames with their tags.
+    mtu_needed: Option<u32>,
     /// Port extenders down to this one.
     tier: Option<u8>,
     /// What a controlling bridge offers an upstream port; lower wins.
@@ -45,6 +49,7 @@ pub(crate) fn rows(core: &Core, port: &Port) -> Vec<Value> {
     if let Some(tree) = csp::tree_of(core, port.id) {
         let sessions = tree.engine.sessions().map(|(at, session)| {
             let of = at.map_or(Some(port.id), |pcid| tree.ports.get(&pcid).copied());
+            let interface = at.is_none().then_some(port);
             row(Row {
                 port: of.map_or("?", |id| core.interface(id)).to_owned(),
                 role: "controlling",
@@ -53,6 +58,8 @@ pub(crate) fn rows(core: &Core, port: &Port) -> Vec<Value> {
                 state: Some(session.state()),
                 words: words(session.state()),
                 code_book: code_book(),
+                mtu: interface.and_then(|port| port.link.mtu()),
+                mtu_needed: interface.and_then(|port| extension::needed_mtu(core, &port.interface)),
                 tier: Some(tree.engine.tier(at)),
                 priority: None,
                 chosen: None,
@@ -82,6 +89,8 @@ pub(crate) fn rows(core: &Core, port: &Port) -> Vec<Value> {
         state: session.map(pe::csp::Session::state),
         words: session.map_or(idle, |session| words(session.state())),
         code_book: code_book(),
+        mtu: port.link.mtu(),
+        mtu_needed: extension::needed_mtu(core, &port.interface),
         tier: None,
         priority: offer.map(|offer| offer.priority.0),
         chosen: Some(chosen),

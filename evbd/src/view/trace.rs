@@ -36,6 +36,8 @@ pub(crate) fn trace(core: &Core, planes: &Planes, interface: &str, frame: &[u8])
                 "vlan": copy.tag.map(|(vid, _)| vid.get()),
                 "priority": copy.tag.map(|(_, pcp)| pcp),
                 "reflected": copy.reflected,
+                "channel": copy.channel.map(|(ecid, _)| ecid.get()),
+                "link": copy.channel.map(|(_, link)| core.interface(link)),
             })
         })
         .collect();

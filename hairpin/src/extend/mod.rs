@@ -15,7 +15,7 @@ use std::{
     hash::BuildHasherDefault,
 };
 
-use ether::{DownTag, ECid, Framing, Pcid, Pcp, TagOctets, Vid};
+use ether::{DownTag, ECid, Framing, Pcid, Pcp, TagOctets, UpTag, Vid};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -75,6 +75,18 @@ pub struct Via {
     pub port: PortId,
     /// The tag, outside of all others.
     pub tag: TagOctets,
+}
+
+impl Via {
+    /// The number of the channel: of a frame that goes up that of the port it came from.
+    #[must_use]
+    pub fn ecid(&self) -> Option<ECid> {
+        [Framing::Etag, Framing::Vntag].into_iter().find_map(|framing| {
+            let octets = self.tag.as_slice();
+            let down = DownTag::parse(framing, octets).map(|tag| tag.to);
+            down.or_else(|_| UpTag::parse(framing, octets).map(|tag| tag.source.into())).ok()
+        })
+    }
 }
 
 /// A channel of several members that floods of a VLAN leave by.

@@ -257,7 +257,11 @@ fn mtu(seen: &Inspection) -> Finding {
     if room >= TAGS {
         return finding(
             Fine,
-            format!("{mtu}, at most {most}: room for an S-tag (4 octets) and an E-tag (8)"),
+            format!(
+                "{mtu}, at most {most}: room for an S-tag (4 octets) and an E-TAG (8); as cascade or upstream port it needs \
+                 {CASCADE} where ports at the edge have {EDGE}{}",
+                if *mtu < CASCADE { ", so more than it has" } else { "" }
+            ),
         );
     }
     let words = format!(
@@ -349,6 +353,9 @@ fn is_ours(process: Option<&Process>) -> bool {
 const AGENTS: [&str; 6] = ["lldpd", "lldpad", "ladvd", "openlldpd", "systemd-network", "NetworkManager"];
 /// Octets of the longest tag.
 const TAGS: u32 = 8;
+/// Octets of payload of ports towards stations, commonly, and of a link whose frames have a C-tag and an E-TAG on top.
+const EDGE: u32 = 1500;
+const CASCADE: u32 = EDGE + 4 + 8;
 
 #[cfg(test)]
 mod tests;

@@ -39,6 +39,13 @@ fn a_healthy_port_has_no_worries() {
 }
 
 #[test]
+fn room_for_tags_is_told_with_what_a_cascade_needs() {
+    let words = |mtu| super::mtu(&Inspection { mtu, ..healthy() }).words;
+    assert!(words(1500).contains("it needs 1512 where ports at the edge have 1500, so more than it has"));
+    assert!(words(1512).ends_with("ports at the edge have 1500"));
+}
+
+#[test]
 fn each_fault_is_found_with_its_remedy() {
     let with = |change: fn(&mut Inspection)| {
         let mut seen = healthy();
