@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ether::{Framing, Instant, Pcid};
-use hairpin::{Parameters, PortId};
+use ether::{ChannelTag, DownTag, Framing, Instant, Pcid, UpTag};
+use hairpin::{DropReason, LagId, Parameters, PortId};
 use pe::{Name, Names, PortParameters};
 
 use crate::{
@@ -128,6 +128,17 @@ impl ExtendedSettings {
     }
 }
 
+/// The number of the LAG that rules for extended ports call so.
+pub(crate) fn lag(config: &Config, name: &str) -> Option<LagId> {
+    let mut known: Vec<&str> = Vec::new();
+    for rule in config.extended.iter().filter_map(|rule| rule.work.lag.as_deref()) {
+        if !known.contains(&rule) {
+            known.push(rule);
+        }
+    }
+    known.iter().position(|known| *known == name).and_then(|place| u16::try_from(place).ok()).map(LagId)
+}
+
 /// How `port` works, if it is an extended one.
 pub(crate) fn settings(core: &Core, port: &Port) -> Option<ExtendedSettings> {
     let ExtendedEnd { cascade, pcid } = port.extended?;
@@ -227,14 +238,38 @@ fn at_end(core: &Core, cascade: PortId, end: PortId, link: Link) -> Link {
 
 /// Octets of the tags that frames have on the port at `index`.
 fn overhead(core: &Core, index: usize) -> u32 {
-    let Some(port) = core.ports.get(index) else { return 0 };
+    let framing = core.ports.get(index).and_then(|port| framing(core, port));
+    framing.map_or(0, |framing| u32::try_from(framing.overhead()).unwrap_or(0))
+}
+
+/// What tags of E-channels are like on the interface of a port; not of extended ports.
+fn framing(core: &Core, port: &Port) -> Option<Framing> {
     let own = core.config.extender().and_then(|e| e.ports.iter().find(|p| p.interface == port.interface));
     let framing = core.config.cascade(&port.interface).map(|cascade| cascade.framing);
-    match framing.or(own.map(|port| port.framing)) {
-        Some(Framing::Etag) => 8,
-        Some(Framing::Vntag) => 6,
-        None => 0,
+    framing.or(own.map(|port| port.framing))
+}
+
+/// A frame as octets that comes in on `port`, without the tag of its E-channel, and that tag.
+pub(crate) fn untagged(
+    core: &Core,
+    port: &Port,
+    frame: &[u8],
+) -> Result<(Option<ChannelTag>, Vec<u8>), String> {
+    let plain = || Ok((None, frame.to_vec()));
+    let Some(framing) = framing(core, port).filter(|_| carries_tags(port)) else { return plain() };
+    let Some((addresses, rest)) = frame.split_at_checked(ADDRESSES) else { return plain() };
+    if rest.first_chunk() != Some(&framing.tpid().0.to_be_bytes()) {
+        return plain();
     }
+    let tag = if port.kind == PortKind::Upstream {
+        DownTag::parse(framing, rest).map(ChannelTag::Down)
+    } else {
+        UpTag::parse(framing, rest).map(ChannelTag::Up)
+    };
+    let tag = tag.map_err(|error| {
+        format!("the tag of the E-channel: {error}; counted as {}", DropReason::from(error).name())
+    })?;
+    Ok((Some(tag), [addresses, rest.get(framing.overhead()..).unwrap_or_default()].concat()))
 }
 
 fn less(link: &Link, octets: u32) -> Link {
@@ -292,3 +327,4 @@ fn is_edge(port: &Port) -> bool {
 /// Octets of payload every Ethernet interface carries, so that stations behind extended ports can count on them.
 const LEAST_MTU: u32 = 1500;
 const C_TAG: u32 = 4;
+const ADDRESSES: usize = 12;

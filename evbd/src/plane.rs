@@ -258,7 +258,9 @@ fn port_config(core: &Core, id: PortId, name: &str, kind: PortKind) -> Option<Po
                 }
                 Some(_) => {
                     let extended = core.ports.get(id.index())?;
-                    bridge_port(id, &extension::settings(core, extended)?.faces, bridge.guard)
+                    let settings = extension::settings(core, extended)?;
+                    let lag = settings.work.lag.as_deref().and_then(|name| extension::lag(config, name));
+                    PortConfig { lag, ..bridge_port(id, &settings.faces, bridge.guard) }
                 }
                 None => bridge_port(id, &port.kind, bridge.guard),
             }

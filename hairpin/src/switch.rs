@@ -256,6 +256,14 @@ impl Relay {
         Trace::new(steps, &verdict)
     }
 
+    /// The same for a frame of [`Relay::process_tagged`], which leaves no traces.
+    #[must_use]
+    pub fn trace_tagged(&self, now: Instant, link: PortId, tag: ChannelTag, frame: &Frame<'_>) -> Trace {
+        let (mut verdict, mut steps) = (Verdict::new(self.limits.ports), Vec::new());
+        self.context(&self.load(), now, false).settle(link, Some(tag), frame, &mut verdict, &mut steps);
+        Trace::new(steps, &verdict)
+    }
+
     /// What [`Relay::process`] would decide, by the snapshot in force. The frame leaves no traces.
     pub(crate) fn preview(&self, now: Instant, ingress: PortId, frame: &Frame<'_>, verdict: &mut Verdict) {
         self.context(&self.load(), now, false).settle(ingress, None, frame, verdict, &mut ());

@@ -1,7 +1,9 @@
 //! Port extenders in namespaces: E-TAG and VN-Tag on a real wire, and an MTU that has no room for them.
 
+mod carried;
 mod edge;
 mod kills;
+mod lags;
 mod loss;
 mod plug;
 mod strangers;

@@ -4,7 +4,7 @@ use std::{io::Write, path::PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use ether::{EtherType, MacAddr, Pcp, Tag, Vid};
+use ether::{ECid, ETag, EtherType, MacAddr, Pcp, Tag, Vid};
 use serde_json::{Value, json};
 
 use super::show::{cell, pick};
@@ -36,6 +36,9 @@ pub(super) struct Trace {
     /// Its EtherType, hexadecimal.
     #[arg(long, default_value = "0800", requires = "destination", value_parser = ethertype)]
     ethertype: EtherType,
+    /// The E-channel it comes by, on a cascade or upstream port with E-TAGs.
+    #[arg(long, requires = "destination", value_parser = channel)]
+    channel: Option<ECid>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -68,6 +71,10 @@ impl Trace {
         let to = self.destination.context("give a frame, or --to and --from")?;
         let from = self.source.context("give the frame's source with --from")?;
         let mut frame = [to.octets(), from.octets()].concat();
+        if let Some(ecid) = self.channel {
+            let pcp = Pcp::new(self.priority).unwrap_or_default();
+            frame.extend(ETag { pcp, dei: ether::Dei::default(), ingress: None, ecid }.to_bytes());
+        }
         if let Some(vid) = self.vlan {
             let tag = Tag {
                 tpid: EtherType::C_VLAN,
@@ -86,6 +93,13 @@ impl Trace {
 
 fn vlan(text: &str) -> Result<Vid, String> {
     text.parse().ok().and_then(Vid::new).ok_or_else(|| "a VLAN is a number from 1 to 4094".to_owned())
+}
+
+fn channel(text: &str) -> Result<ECid, String> {
+    text.parse()
+        .ok()
+        .and_then(ECid::new)
+        .ok_or_else(|| "an E-channel is a number from 1 to 4194302".to_owned())
 }
 
 fn ethertype(text: &str) -> Result<EtherType, String> {

@@ -183,6 +183,13 @@ fn rule(keys: RuleKeys) -> Result<ExtendedRule, Fault> {
                 "1 to 32 octets without blanks",
             );
         }
+        if faces == Some(BridgePortKind::Station) {
+            return fault(
+                lag.span(),
+                "VSIs cannot be on a link aggregation group".to_owned(),
+                "`kind = \"lan\"`, or no `lag`",
+            );
+        }
     }
     work.lag = keys.lag.map(Spanned::into_inner);
     let pattern = |text: Option<String>| WildMatch::new(text.as_deref().unwrap_or("*"));

@@ -307,7 +307,12 @@ fn look_at_floods(core: &mut Core, now: Instant, cascade: PortId) {
     let Some(tree) = tree_of(core, cascade) else { return };
     for (pcid, id) in &tree.ports {
         let Some(port) = core.ports.get(id.index()).filter(|port| port.link.is_up()) else { continue };
-        let faces = extension::settings(core, port).map(|settings| settings.faces);
+        let settings = extension::settings(core, port);
+        if settings.as_ref().is_some_and(|settings| settings.work.lag.is_some()) {
+            // One of the members gets a copy of its own.
+            continue;
+        }
+        let faces = settings.map(|settings| settings.faces);
         let fixed: BTreeSet<Vid> = match &faces {
             Some(BridgePortKind::Lan { untagged, tagged, .. }) => {
                 untagged.iter().chain(tagged).copied().collect()

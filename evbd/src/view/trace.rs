@@ -5,13 +5,14 @@ use hairpin::Outcome;
 use serde_json::{Value, json};
 
 use super::row;
-use crate::{core::Core, run::Planes};
+use crate::{core::Core, extension, run::Planes};
 
 /// The way of `frame`, had it come in on `interface` now. Nothing is learnt or counted by it.
 pub(crate) fn trace(core: &Core, planes: &Planes, interface: &str, frame: &[u8]) -> Result<Value, String> {
     let port = core.ports.iter().find(|port| port.interface == interface && !port.is_free());
     let port = port.ok_or_else(|| format!("there is no port {interface}; `evbd show ports` lists them"))?;
-    let view = FrameView::parse(frame).map_err(|error| format!("the frame cannot be read: {error}"))?;
+    let (tag, frame) = extension::untagged(core, port, frame)?;
+    let view = FrameView::parse(&frame).map_err(|error| format!("the frame cannot be read: {error}"))?;
     let tag_octets = if view.tag.is_some() { 4 } else { 0 };
     let summary = hairpin::Frame {
         dst: view.dst,
@@ -21,7 +22,11 @@ pub(crate) fn trace(core: &Core, planes: &Planes, interface: &str, frame: &[u8])
         len: u32::try_from(frame.len() - tag_octets).unwrap_or(u32::MAX),
         payload: view.payload,
     };
-    let trace = planes.relay(port.id).trace(carrier::clock::now(), port.id, &summary, false);
+    let (relay, now) = (planes.relay(port.id), carrier::clock::now());
+    let trace = match tag {
+        None => relay.trace(now, port.id, &summary, false),
+        Some(tag) => relay.trace_tagged(now, port.id, tag, &summary),
+    };
     let outcome = match trace.outcome {
         Outcome::Forward => "forwarded".to_owned(),
         Outcome::Drop(reason) => format!("dropped: {}", reason.name()),

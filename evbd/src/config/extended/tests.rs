@@ -68,6 +68,7 @@ fn what_cannot_be() {
         ("encode = [{ priority = 1, pcp = 1 }, { priority = 1, pcp = 2 }]", "priority 1 twice"),
         ("lag = \"\"", "no name of a group"),
         ("lag = \"a b\"", "no name of a group"),
+        ("kind = \"station\"\nlag = \"a\"", "VSIs cannot be"),
         ("pcp_row = \"4p4d\"", "8p0d"),
         ("tag = 1", "unknown field"),
     ] {
