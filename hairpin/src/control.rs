@@ -185,7 +185,7 @@ impl Control {
         self.check_extension(&config)?;
         let behind = matches!(config.extension, Some(Extension::Behind { .. }));
         let vsis = || !self.vsis.on(id).is_empty();
-        if config.lag.is_some() && (!behind || config.guard || config.takes_over || vsis()) {
+        if config.lag.is_some() && (!behind || config.guard || vsis()) {
             return Err(ControlError::Lag(id));
         }
         let comes_up = config.up && old.is_none_or(|old| !old.config.up);

@@ -13,7 +13,7 @@ pub enum ControlError {
     PortRange {
         /// The port.
         port: PortId,
-        /// [`Limits::ports`].
+        /// [`crate::Limits::ports`].
         limit: u16,
     },
     /// The role does not exist in this kind of relay, or differs from the one the port was added with.

@@ -200,7 +200,6 @@ fn what_cannot_be_of_a_lag() {
         |control: &mut Control, port| assert_eq!(control.set_port(port), Err(ControlError::Lag(id)));
     refused(&mut control, PortConfig { lag, ..PortConfig::lan(id) });
     refused(&mut control, PortConfig { guard: true, ..behind(10, lag) });
-    refused(&mut control, PortConfig { takes_over: true, ..behind(10, lag) });
     control.set_port(behind(10, lag)).unwrap();
     let filters = vec![hairpin::VsiFilter { mac: None, vid: vid(1), pcp: None }];
     let entry = hairpin::VsiEntry { port: id, filters, policy: std::sync::Arc::default() };

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use evb_tests::{
     evbd_program,
-    netns::{Netns, event, wire},
+    netns::{Netns, event, eventually, wire},
 };
 use evbd::api::Table;
 
 use super::tree::{cascade, extender, reaches, up};
-use crate::{PATIENCE, eventually, says};
+use crate::{PATIENCE, says};
 
 const BRIDGE: &str = "role = \"bridge\"\n\
     [[port]]\ninterface = \"c0\"\nkind = \"lan\"\nuntagged = 1\ncascade = true\n\
