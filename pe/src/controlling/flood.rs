@@ -40,6 +40,20 @@ impl Floods {
         std::mem::take(&mut flood.told)
     }
 
+    /// A port is no more: it may come back, but what port extenders knew of it does not. The VLANs of which the bridge is to
+    /// be told that there is no channel for now.
+    pub(crate) fn lose(&mut self, now: Instant, pcid: Pcid) -> Vec<Vid> {
+        let mut untold = Vec::new();
+        for (vlan, flood) in &mut self.by_vlan {
+            if flood.members.remove(&pcid) {
+                self.changed.insert(*vlan);
+                self.at = self.at.or(Some(now + GATHER));
+                untold.extend(std::mem::take(&mut flood.told).then_some(*vlan));
+            }
+        }
+        untold
+    }
+
     /// The VLANs whose channels are to be arranged now.
     pub(crate) fn due(&mut self, now: Instant) -> BTreeSet<Vid> {
         if self.at.is_none_or(|at| at > now) {

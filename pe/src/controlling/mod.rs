@@ -498,6 +498,8 @@ impl Controlling {
         if let Some(port) = self.ports.remove(&pcid) {
             self.by_local.remove(&(at, port.local));
             self.ids.release_port(now, (port.owner, port.local), pcid);
+            let untold = self.floods.lose(now, pcid);
+            self.out.extend(untold.into_iter().map(|vlan| Output::Flood(vlan, None)));
             if tell {
                 self.out.push_back(Output::Gone(pcid));
             }
