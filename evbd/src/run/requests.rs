@@ -90,8 +90,8 @@ impl Daemon {
     pub(super) fn order(&mut self, order: VsiOrder) -> Result<Value, Value> {
         let before = self.number;
         self.input(Input::Vsi { order });
-        let mut said =
-            self.past.iter().filter(|event| event.get("number").and_then(Value::as_u64) > Some(before));
+        let newer = |event: &&Value| event.get("number").and_then(Value::as_u64) > Some(before);
+        let mut said = self.past.iter().rev().take_while(newer);
         let (taken, refused) = (json!("vsi_ordered"), json!("vsi_order_refused"));
         let answer =
             said.find(|event| event.get("event").is_some_and(|name| *name == taken || *name == refused));
