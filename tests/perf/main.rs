@@ -37,7 +37,7 @@ struct Options {
     /// Length of one measurement in milliseconds; 2000 by default, 700 if quick.
     #[arg(long, value_name = "MS")]
     millis: Option<u64>,
-    /// Only candidates whose name contains this.
+    /// Only candidates whose name, or whose topology, contains this.
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
     /// VSIs associated at the bridge while it is measured.
@@ -76,7 +76,7 @@ fn main() -> ExitCode {
     let time = Duration::from_millis(options.millis.unwrap_or(if options.quick { 700 } else { 2000 }));
     let places: Vec<Place> = place::CANDIDATES
         .iter()
-        .filter(|candidate| wanted(candidate.name))
+        .filter(|candidate| wanted(candidate.name) || wanted(candidate.group))
         .map(|candidate| {
             eprintln!("building {}", candidate.name);
             runtime.block_on(candidate.build(options.vsis))

@@ -24,7 +24,7 @@ pub(crate) struct Place {
 
 /// How to make a [`Place`].
 pub(crate) struct Candidate {
-    group: &'static str,
+    pub(crate) group: &'static str,
     pub(crate) name: &'static str,
     what: What,
 }

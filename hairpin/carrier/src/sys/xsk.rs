@@ -12,6 +12,8 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     ptr,
     sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
 };
 
 use libc::{
@@ -124,10 +126,21 @@ impl Xsk {
             last: Last { closed: Arc::clone(&umem.closed), number: umem.next, zero_copy: true },
             socket,
         };
-        // SAFETY: `address` is a live sockaddr_xdp and its own size goes with it.
-        check(unsafe {
-            libc::bind(xsk.socket.as_raw_fd(), (&raw const address).cast(), size::<sockaddr_xdp>())
-        })?;
+        let mut tries = 0;
+        loop {
+            // SAFETY: `address` is a live sockaddr_xdp and its own size goes with it.
+            let bound = check(unsafe {
+                libc::bind(xsk.socket.as_raw_fd(), (&raw const address).cast(), size::<sockaddr_xdp>())
+            });
+            match bound {
+                // The kernel lets go of a queue some time after its last socket was closed.
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) && tries < BUSY => {
+                    tries += 1;
+                    thread::sleep(BUSY_PAUSE);
+                }
+                bound => break bound,
+            }
+        }?;
         umem.next += 1;
         umem.sharing += 1;
         xsk.last.zero_copy = xsk.is_zero_copy()?;
@@ -289,6 +302,10 @@ fn tolerate(result: libc::ssize_t) -> io::Result<()> {
 fn page(offset: libc::c_ulonglong) -> libc::off_t {
     libc::off_t::try_from(offset).unwrap_or(0)
 }
+
+/// How often a queue is asked for that somebody still has, and the time between: 100 ms in all.
+const BUSY: u32 = 50;
+const BUSY_PAUSE: Duration = Duration::from_millis(2);
 
 const NO_OFFSET: xdp_ring_offset = xdp_ring_offset { producer: 0, consumer: 0, desc: 0, flags: 0 };
 const NO_OFFSETS: xdp_mmap_offsets =
