@@ -200,6 +200,31 @@ impl Seeds {
                     )
                 })
                 .collect(),
+            // A bridge or a port extender, either framing: frames by channels up, down and without; members, floods, ports.
+            "relay_channels" => (0..4)
+                .map(|kind| {
+                    let script = [
+                        kind & 1, kind >> 1, 3, 4, 2, 2, 4, 0, 0, 1, 0, 3, 5, 2, 0, 4, 0, 0, 5, 0, 0x3c, 0x81, 1,
+                        2, 0, 0x81, 3, 5, 0, 2, 0, 0, 1, 2, 4, 5, 4, 5, 2, 1, 3, 5, 0, 4, 0, 0, 7, 5, 2, 0, 5, 0,
+                        0, 0, 0, 0, 0, 8, 0, 30,
+                    ];
+                    script.to_vec()
+                })
+                .collect(),
+            // Ports up, a neighbour that speaks port extension, its Open and ports of its own, what is due, another life,
+            // the process restarts, reloads, the link goes.
+            "core_cascade" | "core_extender" | "core_channels" => {
+                let up: Vec<u8> = (0..6).flat_map(|port| [5, port, 1]).collect();
+                let scripts = [0, 1, 2].map(|port| {
+                    let session = [
+                        2, port, 3, 128, 121, 3, port, 0, 0, 0, 0, 4, port, 1, 10, 0, 3, port, 1, 0, 0, 1, 7, 4, port,
+                        1, 3, port, 1, 0, 0, 1, 0x89, 4, port, 1, 10, 0, 4, port, 1, 10, 0, 3, port, 6, 0, 1, 1, 1,
+                        10, 0, 4, port, 1, 10, 0, 2, port, 0x1b, 0, 121, 7, 0, 5, port, 1, 8, 0, 0, 10, 0, 5, port, 6,
+                    ];
+                    [&up[..], &session].concat()
+                });
+                scripts.into_iter().chain(self.frames.iter().map(|f| [&up[..], &[1, 0, 2, 1], f].concat())).collect()
+            }
             _ => Vec::new(),
         }
     }

@@ -4,10 +4,13 @@
 //!
 //! Of what is read, what is written reads as the same again, and takes no more octets. Of engines, see `script.rs`.
 
+mod channels;
 mod daemon;
 mod engines;
 mod extension;
+mod relay;
 mod script;
+mod tree;
 
 use std::fmt::{Debug, Display};
 
@@ -69,7 +72,11 @@ pub const ALL: &[(&str, Target)] = &[
     ("pe_extender", extension::extender),
     ("core_station", daemon::core_station),
     ("core_bridge", daemon::core_bridge),
-    ("relay", daemon::relay),
+    ("core_channels", tree::core_channels),
+    ("core_cascade", tree::core_cascade),
+    ("core_extender", tree::core_extender),
+    ("relay", relay::relay),
+    ("relay_channels", channels::channels),
 ];
 
 /// Runs the target `name`.

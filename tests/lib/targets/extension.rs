@@ -47,7 +47,7 @@ pub(super) fn code_book(octets: &[u8]) {
 }
 
 /// What the peer of either end says.
-struct Voice {
+pub(super) struct Voice {
     book: CodeBook,
     sequence: u16,
     transaction: u32,
@@ -56,12 +56,12 @@ struct Voice {
 }
 
 impl Voice {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { book: CodeBook::p0(), sequence: 0, transaction: 0, heard: None }
     }
 
     /// A peer as LLDP may have it: its marker is none, ours, or another's.
-    fn marker(&self, kind: u8) -> Option<Marker> {
+    pub(super) fn marker(&self, kind: u8) -> Option<Marker> {
         let marker = Marker::new(&self.book, kind & 2 != 0, u16::from(kind >> 3), 0);
         match kind & 5 {
             0 => None,
@@ -80,7 +80,7 @@ impl Voice {
     }
 
     /// A request: message, identifier, ports.
-    fn request(&mut self, script: &mut Script<'_>) -> Vec<u8> {
+    pub(super) fn request(&mut self, script: &mut Script<'_>) -> Vec<u8> {
         let message = match script.octet() {
             known @ 0..7 => Message::KNOWN[usize::from(known)],
             other => Message::Unknown(other & 0x7f),
@@ -106,7 +106,7 @@ impl Voice {
     }
 
     /// An answer to what was heard last.
-    fn answer(&mut self, kind: u8) -> Option<Vec<u8>> {
+    pub(super) fn answer(&mut self, kind: u8) -> Option<Vec<u8>> {
         let heard = self.heard.take()?;
         let ecid = if heard.message == Message::Create { Pcid::new(u32::from(kind >> 2) + 1) } else { None };
         let completion = if kind & 3 == 3 { Completion::NoResources } else { Completion::Success };
@@ -116,7 +116,7 @@ impl Voice {
     }
 
     /// Takes what was sent; its acknowledgement, if it wants one.
-    fn hear(&mut self, ecpdu: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn hear(&mut self, ecpdu: &[u8]) -> Option<Vec<u8>> {
         let (header, payload) = Header::parse(ecpdu).unwrap();
         if header.operation == Operation::Ack {
             return None;
