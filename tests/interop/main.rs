@@ -1,8 +1,9 @@
-//! evbd against lldpad, in both roles, over a real veth.
+//! evbd against lldpad, in both roles, over a real veth; and tshark reads what port extenders say and tag.
 
 mod commands;
 mod dcb;
 mod draft;
+mod tshark;
 
 use std::time::Duration;
 
