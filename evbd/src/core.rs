@@ -395,7 +395,7 @@ impl Core {
             return (0..self.ports.len()).for_each(|index| self.speak(now, index));
         };
         let chassis = chassis.mac;
-        let settings = self.config.agents(&port.interface);
+        let settings = self.config.agents_of(&port.interface, port.kind);
         let new = port.agents.is_empty();
         for (place, settings) in settings.iter().enumerate() {
             let local = local_info(&self.config, port, chassis, settings);

@@ -23,6 +23,14 @@ fn a_tree_of_extenders() {
     assert!(output.status.success(), "{}\n{report:#}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(report["ping"]["answered"], report["ping"]["sent"]);
     assert!(report["tcp"]["intact"] == true && report["tcp"]["octets"].as_u64() > Some(1_000_000));
+    assert_eq!(report["vsis"][0]["profile"], "web");
+    let cables = report["extension"]["cables"].as_array().expect("cables");
+    let ports: Vec<_> = cables.iter().map(|cable| (says(cable, "cable"), cable["ports"].as_u64())).collect();
+    assert_eq!(ports, [("nested", Some(3)), ("outer", Some(6))]);
+    assert!(cables.iter().all(|cable| cable["traffic_ms"].as_u64() < Some(2000)), "{cables:#?}");
+    assert!(
+        report["frames"]["down to several"].as_u64() > Some(0) && report["frames"]["malformed"].is_null()
+    );
     nothing_left("t-extend");
 }
 

@@ -31,7 +31,7 @@ use miette::{Diagnostic, LabeledSpan, NamedSource, SourceSpan};
 use serde::{Deserialize, Serialize};
 use wildmatch::WildMatch;
 
-use crate::{names, vsidb::Profile};
+use crate::{names, port::PortKind, vsidb::Profile};
 
 pub use self::{
     agents::AgentSettings,
@@ -335,6 +335,22 @@ impl Config {
     pub fn parse_profiles(file: &str, text: &str) -> Result<Vec<Profile>, ConfigError> {
         let read: vsidb::ProfileFile = read_toml(file, text)?;
         read.check().map_err(|fault| ConfigError::located(file, text, fault))
+    }
+
+    /// The LLDP agents of the port called `name`, which is of `kind`: that of an extended port may be another than its
+    /// cascade port's entry has.
+    pub(crate) fn agents_of(&self, name: &str, kind: PortKind) -> Vec<AgentSettings> {
+        let mut agents = self.agents(name);
+        let evb =
+            |agent: &&mut AgentSettings| agent.by_kind && agent.config.scope == lldp::Scope::NearestCustomer;
+        if names::extended_of(name).1.is_some()
+            && let Some(agent) = agents.iter_mut().find(evb)
+        {
+            let on = kind == PortKind::Station;
+            agent.config.admin_status =
+                if on { lldp::AdminStatus::RxTx } else { lldp::AdminStatus::Disabled };
+        }
+        agents
     }
 
     /// The LLDP agents of the port called `name`. On an S-channel other than the default one only EVB's speaks: the S-VLAN

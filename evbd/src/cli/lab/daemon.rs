@@ -59,6 +59,12 @@ impl Daemon {
         Ok(Self { role, process, log, client })
     }
 
+    /// The number of its last event.
+    pub(super) async fn last(&self) -> anyhow::Result<u64> {
+        let past = self.client.events(0).await?;
+        Ok(past.last().and_then(|event| event.get("number")).and_then(Value::as_u64).unwrap_or(0))
+    }
+
     /// Waits until `wanted` of the daemon's events, past and coming, have been seen by `is`.
     pub(super) async fn wait(
         &mut self,

@@ -4,6 +4,8 @@ mod channels;
 mod daemon;
 mod dcbx;
 mod extend;
+mod fex;
+mod look;
 mod migrate;
 mod net;
 mod probe;
@@ -69,8 +71,8 @@ pub(crate) enum Scenario {
     Dcbx,
     /// Three S-channels on one wire, a VEPA, a VEB and one for a single VM, with traffic in each.
     Channels,
-    /// A controlling bridge and two port extenders, one behind the other, with four VMs: unicast, broadcast, multicast, and
-    /// a cable pulled. E-TAG; the channels are in the configuration.
+    /// A controlling bridge and two port extenders, one behind the other, with four VMs and a station: sessions, unicast,
+    /// broadcast, multicast, a VSI, and each cable pulled.
     Extend,
     /// A fabric extender by VN-Tag, three VMs on it and one on its bridge, provisioned by configuration.
     Fex,
@@ -127,7 +129,8 @@ impl Lab {
     async fn play(&self, net: &mut Net, progress: &Progress, report: &mut Report) -> anyhow::Result<()> {
         match self.scenario {
             Scenario::Channels => channels::play(self, net, progress, report).await,
-            Scenario::Extend | Scenario::Fex => extend::play(self, net, progress, report).await,
+            Scenario::Extend => extend::play(self, net, progress, report).await,
+            Scenario::Fex => fex::play(self, net, progress, report).await,
             Scenario::Migrate => migrate::play(self, net, progress, report).await,
             Scenario::Dcbx => dcbx::play(self, net, progress, report).await,
             Scenario::Reflect | Scenario::Refuse => scenario::play(self, net, progress, report).await,

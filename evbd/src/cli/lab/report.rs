@@ -1,6 +1,6 @@
 //! Progress while the lab runs and the report at its end.
 
-use std::{cell::Cell, fmt, time::Instant};
+use std::{cell::Cell, collections::BTreeMap, fmt, time::Instant};
 
 use anyhow::Context;
 use serde::Serialize;
@@ -66,6 +66,34 @@ pub(super) struct Report {
     pub(super) migrations: Vec<Migration>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) classes: Option<Classes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) extension: Option<Extension>,
+    /// Frames on cascades by what their tags say.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) frames: BTreeMap<String, u64>,
+}
+
+/// Port extenders and their bridge.
+#[derive(Debug, Serialize)]
+pub(super) struct Extension {
+    /// From the start of the first port extender until all ports were up.
+    pub(super) ports_ms: u64,
+    /// As `evbd show extension` of the bridge has it.
+    pub(super) sessions: Vec<Value>,
+    pub(super) cables: Vec<Cable>,
+}
+
+/// A cable of a port extender that was pulled and put back.
+#[derive(Debug, Serialize)]
+pub(super) struct Cable {
+    pub(super) cable: &'static str,
+    /// Ports of the bridge behind it.
+    pub(super) ports: usize,
+    /// From the pull until the bridge had none of them.
+    pub(super) gone_ms: u64,
+    /// From putting it back until all were up, and until a VM behind it was reached.
+    pub(super) up_ms: u64,
+    pub(super) traffic_ms: u64,
 }
 
 /// A VM's move to another station, under traffic.
@@ -185,6 +213,8 @@ impl Report {
             wire: None,
             migrations: Vec::new(),
             classes: None,
+            extension: None,
+            frames: BTreeMap::new(),
         }
     }
 
@@ -278,6 +308,13 @@ impl fmt::Display for Report {
                 c.lossless_arrived,
                 c.lossless_sent,
                 c.dropped_beside,
+            )?;
+        }
+        for c in self.extension.iter().flat_map(|extension| &extension.cables) {
+            writeln!(
+                f,
+                "cable    {}: pulled, {} ports gone after {} ms; put back, up after {} ms, traffic after {} ms",
+                c.cable, c.ports, c.gone_ms, c.up_ms, c.traffic_ms,
             )?;
         }
         let failed: Vec<_> =

@@ -175,10 +175,20 @@ async fn proven(
 /// Pings from the VM `from`.
 pub(super) async fn ping_between(net: &Net, from: &str, to: &str, count: u16) -> anyhow::Result<PingResult> {
     // Nobody answers an isolated VM: do not wait a second for each ping.
-    let timeout = if count > 20 { "500" } else { "1000" };
+    ping_within(net, from, to, count, Duration::from_millis(if count > 20 { 500 } else { 1000 })).await
+}
+
+/// The same, each ping waiting so long for its answer.
+pub(super) async fn ping_within(
+    net: &Net,
+    from: &str,
+    to: &str,
+    count: u16,
+    wait: Duration,
+) -> anyhow::Result<PingResult> {
     let output = net
         .command(from)?
-        .args(["lab-probe", "ping", to, "--timeout-ms", timeout, "--count"])
+        .args(["lab-probe", "ping", to, "--timeout-ms", &wait.as_millis().to_string(), "--count"])
         .arg(count.to_string())
         .stdin(Stdio::null())
         .kill_on_drop(true)
