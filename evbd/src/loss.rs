@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ether::{Instant, time::Duration};
 use hairpin::PortId;
-use pe::SessionState;
+use pe::{PortParameters, SessionState};
 
 use crate::{
     core::Core,
@@ -21,7 +21,7 @@ use crate::{
 
 /// The extended ports of a port extender with sessions.
 pub(crate) struct Loss {
-    /// Before that nothing follows from there being no session.
+    /// Before that, or the first session, nothing follows from there being none.
     patience: Option<Instant>,
     ports: BTreeMap<PortId, Sight>,
     /// Which ports the bridge has, and whether it wants them up.
@@ -100,11 +100,13 @@ pub(crate) fn administered(core: &mut Core, port: PortId, up: bool, identity: St
     follow_port(core, port);
 }
 
-/// What the bridge says of a port: whether it is to be up; `None`: it does not have it.
-pub(crate) fn granted(core: &mut Core, port: PortId, up: Option<bool>) {
+/// How a port is to work; `None`: the bridge does not have it.
+pub(crate) fn granted(core: &mut Core, port: PortId, with: Option<&PortParameters>) {
     let Some(loss) = &mut core.loss else { return };
-    match up {
-        Some(up) => drop(loss.granted.insert(port, up)),
+    match with {
+        // It has its identifier, and the bridge has not said yet how it is to work.
+        Some(with) if *with == PortParameters::new(with.pcid) && !loss.granted.contains_key(&port) => return,
+        Some(with) => drop(loss.granted.insert(port, with.admin_up)),
         None => drop(loss.granted.remove(&port)),
     }
     follow_port(core, port);
@@ -112,6 +114,10 @@ pub(crate) fn granted(core: &mut Core, port: PortId, up: Option<bool>) {
 
 /// The session is in another state.
 pub(crate) fn follow(core: &mut Core) {
+    let open = core.extender.as_ref().is_some_and(|e| e.session().state() == SessionState::Open);
+    if let Some(loss) = core.loss.as_mut().filter(|_| open) {
+        loss.patience = None;
+    }
     let ports: Vec<PortId> = core.loss.iter().flat_map(|loss| loss.ports.keys().copied()).collect();
     let refused = refused(core);
     ports.into_iter().for_each(|port| decide(core, port, refused.as_ref()));

@@ -24,8 +24,6 @@ pub struct AgentSettings {
     pub destination: MacAddr,
     /// What it says of port and system.
     pub tlvs: Tlvs,
-    /// Whether it works at all goes by what the port is for: the file does not say.
-    pub(crate) by_kind: bool,
 }
 
 /// `[lldp]` or `[port.lldp]` as written.
@@ -123,12 +121,10 @@ fn agent(
         allowed: None,
     })?;
     let destination = own.destination.as_ref().or(all.destination.as_ref());
-    let said = own.admin.or(all.admin);
     let settings = AgentSettings {
-        by_kind: said.is_none(),
         config: AgentConfig {
             scope,
-            admin_status: said.map_or_else(|| admin(port, scope), Into::into),
+            admin_status: own.admin.or(all.admin).map_or_else(|| admin(port, scope), Into::into),
             timing,
             max_neighbors: usize::from(number(Number::MaxNeighbors)),
         },

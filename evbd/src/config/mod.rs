@@ -27,6 +27,7 @@ use std::{
 };
 
 use ether::Vid;
+use lldp::AdminStatus;
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceSpan};
 use serde::{Deserialize, Serialize};
 use wildmatch::WildMatch;
@@ -337,18 +338,19 @@ impl Config {
         read.check().map_err(|fault| ConfigError::located(file, text, fault))
     }
 
-    /// The LLDP agents of the port called `name`, which is of `kind`: that of an extended port may be another than its
-    /// cascade port's entry has.
+    /// The LLDP agents of the port called `name`, which is of `kind`. Where an extended port is of another than its cascade
+    /// port's entry, EVB's agent works or not by the port's, unless the entry has it otherwise than is usual.
     pub(crate) fn agents_of(&self, name: &str, kind: PortKind) -> Vec<AgentSettings> {
         let mut agents = self.agents(name);
-        let evb =
-            |agent: &&mut AgentSettings| agent.by_kind && agent.config.scope == lldp::Scope::NearestCustomer;
-        if names::extended_of(name).1.is_some()
-            && let Some(agent) = agents.iter_mut().find(evb)
+        let usual = |station| if station { AdminStatus::RxTx } else { AdminStatus::Disabled };
+        let (interface, pcid) = names::extended_of(name);
+        let ports = self.bridge().map_or(&[][..], |bridge| bridge.ports.as_slice());
+        let entry = ports.iter().find(|port| pcid.is_some() && port.interface == interface);
+        let evb = agents.iter_mut().find(|agent| agent.config.scope == lldp::Scope::NearestCustomer);
+        if let (Some(entry), Some(agent)) = (entry, evb)
+            && agent.config.admin_status == usual(matches!(entry.kind, BridgePortKind::Station))
         {
-            let on = kind == PortKind::Station;
-            agent.config.admin_status =
-                if on { lldp::AdminStatus::RxTx } else { lldp::AdminStatus::Disabled };
+            agent.config.admin_status = usual(kind == PortKind::Station);
         }
         agents
     }

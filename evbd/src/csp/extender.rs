@@ -82,7 +82,7 @@ fn from_extender(core: &mut Core, now: Instant, output: extender::Output) {
         }
         extender::Output::Port(local, parameters) => {
             if let Some(port) = number(local) {
-                loss::granted(core, port, parameters.as_ref().map(|with| with.admin_up));
+                loss::granted(core, port, parameters.as_ref());
                 let untagged = parameters.iter().flat_map(|with| with.untagged.iter().copied()).collect();
                 let parameters = parameters.map(|with| Box::new(as_relayed(&with)));
                 core.effects.push_back(Effect::Extend { port, parameters, untagged });

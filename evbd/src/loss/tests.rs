@@ -2,7 +2,6 @@
 //! brought up again.
 
 use ether::{Instant, Pcid, time::Duration};
-use pe::PortParameters;
 
 use super::*;
 use crate::{Config, Input, Link, port::PortKind};
@@ -14,6 +13,11 @@ const TAP0: PortId = PortId(1);
 
 fn core() -> Core {
     Core::new(Config::parse("test", CONFIG).unwrap(), 1, Instant::ZERO)
+}
+
+/// As a bridge wants a port to work.
+fn with(admin_up: bool) -> PortParameters {
+    PortParameters { admin_up, blocked: false, ..PortParameters::new(Pcid::new(5).unwrap()) }
 }
 
 fn at(ms: u64) -> Instant {
@@ -66,13 +70,13 @@ fn what_somebody_else_took_down_stays_down() {
     let mut core = core();
     see(&mut core, at(0), TAP0, false, "a");
     core.handle(at(3000), Input::Timeout);
-    granted(&mut core, TAP0, Some(true));
+    granted(&mut core, TAP0, Some(&with(true)));
     assert!(done(&mut core).is_empty());
     see(&mut core, at(3001), TAP0, true, "a");
     granted(&mut core, TAP0, None);
     assert_eq!(done(&mut core), ["remember tap0", "- tap0 a"]);
     // It comes back before the kernel has said that it is down.
-    granted(&mut core, TAP0, Some(true));
+    granted(&mut core, TAP0, Some(&with(true)));
     assert_eq!(done(&mut core), ["+ tap0 a"]);
     see(&mut core, at(3002), TAP0, false, "a");
     assert!(done(&mut core).is_empty(), "it is on its way up");
@@ -92,7 +96,7 @@ fn a_killed_daemon_brings_up_what_it_took_down_and_nothing_else() {
         assert_eq!(done(&mut core), ["forget the interface other", "+ other a"], "it is no port any more");
         see(&mut core, at(1), TAP0, up, identity);
         let first = done(&mut core);
-        granted(&mut core, TAP0, Some(true));
+        granted(&mut core, TAP0, Some(&with(true)));
         (first, done(&mut core))
     };
     assert_eq!(resumed("a", false), (vec![], vec!["+ tap0 a".to_owned()]));
@@ -106,8 +110,12 @@ fn the_bridge_may_take_a_port_down() {
     let mut core = core();
     see(&mut core, at(0), TAP0, true, "a");
     done(&mut core);
-    let with = PortParameters { admin_up: false, ..PortParameters::new(Pcid::new(5).unwrap()) };
-    granted(&mut core, TAP0, Some(with.admin_up));
+    // First it has but an identifier.
+    granted(&mut core, TAP0, Some(&PortParameters::new(with(true).pcid)));
+    assert!(done(&mut core).is_empty());
+    granted(&mut core, TAP0, Some(&with(true)));
+    assert!(done(&mut core).is_empty());
+    granted(&mut core, TAP0, Some(&with(false)));
     assert_eq!(done(&mut core), ["remember tap0", "- tap0 a"]);
 }
 
