@@ -127,6 +127,13 @@ pub enum Event {
         /// The same in words.
         words: &'static str,
     },
+    /// Port extension is spoken by another code book from now on; sessions of an earlier one are closed.
+    CodeBook {
+        /// Its name.
+        name: String,
+        /// What both ends must have in common, in hexadecimal.
+        digest: String,
+    },
     /// A port extender has chosen another upstream port.
     Upstream {
         /// Which; none: it hears no controlling bridge.
@@ -401,6 +408,7 @@ impl Event {
             Self::ChannelMtu { .. } => "channel_mtu",
             Self::ExtensionSession { .. } => "extension_session",
             Self::Upstream { .. } => "upstream",
+            Self::CodeBook { .. } => "code_book",
             Self::ExtendedPortMade { .. } => "extended_port_made",
             Self::ExtendedPortNamed { .. } => "extended_port_named",
             Self::ExtendedPortsResumed { .. } => "extended_ports_resumed",

@@ -180,9 +180,7 @@ impl Net {
                         extender::Output::Upstream(port) => pe.upstream = port,
                         extender::Output::Session(_) => {}
                         extender::Output::Port(local, Some(with)) => drop(pe.ports.insert(local, with)),
-                        extender::Output::Port(local, None) => {
-                            drop(pe.ports.remove(&local).expect("it had one"))
-                        }
+                        extender::Output::Port(local, None) => drop(pe.ports.remove(&local)),
                         extender::Output::Channel(ecid, members) if members.is_empty() => {
                             drop(pe.channels.remove(&ecid));
                         }
@@ -464,6 +462,27 @@ fn held_ports_get_back_what_they_had() {
     net.extenders[1].engine.set_offer(net.now, UP, None);
     net.extenders[1].engine.handle_timeout(net.now + Duration::from_secs(30));
     assert!(net.extenders[1].engine.ports().all(|port| port.pcid.is_none()));
+}
+
+#[test]
+fn each_loss_has_a_hold_of_its_own() {
+    let mut net = Net::new(&[None], 30);
+    net.ports(0, [1]);
+    net.run(SOON);
+    let lose = |net: &mut Net| {
+        net.extenders[0].engine.set_offer(net.now, UP, None);
+        assert!(net.extenders[0].engine.ports().all(|port| port.stale && port.open));
+    };
+    lose(&mut net);
+    net.run(Duration::from_secs(28));
+    assert!(net.extenders[0].engine.ports().all(|port| !port.stale), "a new session has confirmed it");
+    lose(&mut net);
+    let (now, ports) =
+        (net.now, |net: &Net| net.extenders[0].engine.ports().filter(|port| port.open).count());
+    net.extenders[0].engine.handle_timeout(now + Duration::from_secs(29));
+    assert_eq!(ports(&net), 1, "it holds as long as the first time");
+    net.extenders[0].engine.handle_timeout(now + Duration::from_secs(30));
+    assert_eq!(ports(&net), 0);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use evb_tests::wire::{Faults, Wire};
-use evbd::{Event, PortKind};
+use evbd::{Event, Input, PortKind};
 
 const BRIDGE: usize = 0;
 
@@ -160,4 +160,45 @@ fn a_bridge_without_a_journal_gives_back_what_was_had() {
     wire.plug(0, true);
     wire.run_for(Duration::from_secs(5));
     assert_eq!(wire.get(BRIDGE).ports().into_iter().collect::<BTreeSet<String>>(), before);
+}
+
+/// Another code book, of numbers that are nobody's: each end reads its file and proves it by its own vectors.
+#[test]
+fn another_code_book_is_installed_at_both_ends() {
+    let other = include_str!("../../evbd/dist/codebook-p0.toml")
+        .replace("name = \"P0\"", "name = \"tested\"")
+        .replace("create = 2", "create = 66")
+        .replace("02 0a 02 ", "02 0a 42 ")
+        .replace("02 0a 82 ", "02 0a c2 ");
+    let installed =
+        |text: String| text.replace("[extension]\n", "[extension]\ncodebook = \"/etc/evbd/book.toml\"\n");
+    let mut wire = Wire::new(3);
+    assert_eq!(wire.machine(&installed(bridge(1, ""))), BRIDGE);
+    let rack = wire.machine(&installed(extender("rack0", &["tap0"], 0)));
+    wire.cable((BRIDGE, "c0"), (rack, "up"), Faults::NONE);
+    (0..=1).for_each(|machine| wire.power(machine));
+    wire.run_for(Duration::from_secs(5));
+    let words = |wire: &Wire| {
+        wire.get(BRIDGE).events.iter().rev().find_map(|(_, event)| match event {
+            Event::ExtensionSession { words, .. } => Some(*words),
+            _ => None,
+        })
+    };
+    let none = "code book not installed: the peer does not show that it has ours";
+    assert_eq!(words(&wire), Some(none), "no file has been read");
+    wire.input(BRIDGE, Input::CodeBook { text: Some(other.clone()) });
+    wire.run_for(Duration::from_secs(5));
+    assert_eq!((wire.get(BRIDGE).extended_up(), words(&wire)), (0, Some(none)));
+    wire.input(rack, Input::CodeBook { text: Some(other) });
+    wire.run_for(Duration::from_secs(5));
+    assert_eq!((wire.get(BRIDGE).extended_up(), words(&wire)), (1, Some("open")));
+    // Back to P0 at one end.
+    wire.input(BRIDGE, Input::CodeBook { text: None });
+    wire.run_for(Duration::from_secs(1));
+    assert_eq!((wire.get(BRIDGE).extended_up(), words(&wire)), (0, Some(none)));
+    let said = wire.get(BRIDGE).events.iter().filter_map(|(_, event)| match event {
+        Event::CodeBook { name, .. } => Some(name.as_str()),
+        _ => None,
+    });
+    assert_eq!(said.collect::<Vec<_>>(), ["tested", "P0"], "and it says why");
 }

@@ -40,6 +40,8 @@ pub struct CarrierConfig {
     all_kernel: bool,
     /// Bits per second that ports may send, by interface; the others as many as they can.
     rates: BTreeMap<String, u64>,
+    /// Cascade ports that take E-TAGs with their port in place of the ingress identifier.
+    ingress_form: BTreeSet<String>,
     /// Where profiles may have frames of a VSI written.
     pub captures: BTreeMap<CaptureId, CaptureOptions>,
 }
@@ -81,6 +83,12 @@ impl CarrierConfig {
     pub fn datapath(&self, interface: &str) -> Datapath {
         let kernel = self.all_kernel || self.kernel.contains(interface);
         if kernel { Datapath::Kernel } else { Datapath::Core }
+    }
+
+    /// Whether the cascade port `interface` takes E-TAGs on their way up with the port in place of the ingress identifier.
+    #[must_use]
+    pub fn takes_ingress_form(&self, interface: &str) -> bool {
+        self.ingress_form.contains(interface)
     }
 
     /// Bits per second that the port on `interface` may send, from destination address to payload; none: as many as it can.
@@ -152,6 +160,11 @@ pub(super) fn carrier(file: &schema::File) -> Result<CarrierConfig, Fault> {
     let ports = file.ports.iter().map(Spanned::get_ref).map(|port| (port.interface.get_ref(), port.carrier));
     let vsis = file.vsis.iter().map(Spanned::get_ref).map(|vsi| (vsi.interface.get_ref(), vsi.carrier));
     let (mut rates, mut kernel) = (BTreeMap::new(), BTreeSet::new());
+    let takes =
+        |port: &&schema::Port| port.accept_ingress_form.as_ref().is_some_and(|takes| *takes.get_ref());
+    let ingress_form =
+        file.ports.iter().map(Spanned::get_ref).filter(takes).map(|port| port.interface.get_ref().clone());
+    let ingress_form = ingress_form.collect();
     for port in file.ports.iter().map(Spanned::get_ref) {
         if let Some(datapath) = port.datapath.as_ref().filter(|d| *d.get_ref() == Datapath::Kernel) {
             kernel_only(port, datapath.span())?;
@@ -176,6 +189,7 @@ pub(super) fn carrier(file: &schema::File) -> Result<CarrierConfig, Fault> {
         all_kernel: *file.role.get_ref() == schema::Role::Station && !kernel.is_empty(),
         kernel,
         rates,
+        ingress_form,
         captures,
     })
 }

@@ -131,11 +131,12 @@ pub(super) fn cascade(port: &schema::Port, kind: &BridgePortKind) -> Result<Opti
         let stray =
             port.extended.first().map(Spanned::span).or_else(|| port.floods.first().map(Spanned::span));
         let stray = stray.or_else(|| port.framing.as_ref().map(Spanned::span));
+        let stray = stray.or_else(|| port.accept_ingress_form.as_ref().map(Spanned::span));
         return stray.map_or(Ok(None), |span| {
             fault(
                 span,
                 "this is no cascade port",
-                "`cascade = true` beside `extended`, `floods` and `framing`",
+                "`cascade = true` beside `extended`, `floods`, `framing` and `accept_ingress_form`",
             )
         });
     }
@@ -199,6 +200,7 @@ pub(super) fn absent(port: &schema::Port) -> Result<(), Fault> {
     let given = [
         port.cascade.as_ref().map(Spanned::span),
         port.framing.as_ref().map(Spanned::span),
+        port.accept_ingress_form.as_ref().map(Spanned::span),
         port.id.as_ref().map(Spanned::span),
         port.extended.first().map(Spanned::span),
         port.floods.first().map(Spanned::span),
@@ -243,6 +245,7 @@ pub(super) fn extender(
             port.cascade.as_ref().map(Spanned::span),
             port.extended.first().map(Spanned::span),
             port.floods.first().map(Spanned::span),
+            port.accept_ingress_form.as_ref().map(Spanned::span),
             port.svids.as_ref().map(Spanned::span),
             port.channels.first().map(Spanned::span),
             port.tagged.first().map(Spanned::span),

@@ -150,6 +150,7 @@ pub(super) struct Port {
     pub(super) id: Option<Spanned<u32>>,
     #[serde(default)]
     pub(super) below: Vec<Spanned<u32>>,
+    pub(super) accept_ingress_form: Option<Spanned<bool>>,
     // both
     pub(super) framing: Option<Spanned<Framing>>,
     #[serde(default)]

@@ -82,7 +82,10 @@ pub(crate) fn set_book(core: &mut Core, now: Instant, text: Option<&str>) {
         Ok(book) => Arc::new(book),
         Err(error) => return tracing::error!(error, "no code book"),
     };
-    core.book = Some(Arc::clone(&book));
+    let (name, digest) = (book.name.clone(), format!("{:08x}", book.digest()));
+    if core.book.replace(Arc::clone(&book)).is_none_or(|old| old.digest() != book.digest()) {
+        core.tell(Event::CodeBook { name, digest });
+    }
     if let Some(extender) = &mut core.extender {
         extender.set_book(now, Arc::clone(&book));
     }

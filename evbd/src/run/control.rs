@@ -128,15 +128,16 @@ impl ControlSockets {
         &mut self,
         cascade: PortId,
         interface: &str,
-        framing: Framing,
+        form: (Framing, bool),
         end: (PortId, Pcid),
         groups: &[MacAddr],
         link: &Link,
     ) {
-        let line = Line { cascade, interface, framing, groups, link };
+        let (framing, ingress_form) = form;
+        let line = Line { cascade, interface, framing, ingress_form, groups, link };
         let ends = self.extended.with(&line, end);
         if !ends.is_empty() {
-            self.follow_extended(cascade, interface, framing, ends, groups, link);
+            self.follow_extended(cascade, interface, form, ends, groups, link);
         }
     }
 
@@ -146,12 +147,12 @@ impl ControlSockets {
         &mut self,
         cascade: PortId,
         interface: &str,
-        framing: Framing,
+        (framing, ingress_form): (Framing, bool),
         ends: Vec<(PortId, Pcid)>,
         groups: &[MacAddr],
         link: &Link,
     ) {
-        let line = Line { cascade, interface, framing, groups, link };
+        let line = Line { cascade, interface, framing, ingress_form, groups, link };
         if let Err(error) = self.extended.follow(&line, ends, &self.frames) {
             tracing::error!(
                 port = interface,

@@ -152,7 +152,8 @@ impl Dataplane {
             let id = port.id;
             let framed = self.plane.control().port(id).is_some_and(|old| old.framing != port.framing);
             let asked = |carrier: &CarrierConfig| (carrier.choice(&port.name), carrier.datapath(&port.name));
-            if framed || asked(&before) != asked(&self.carrier) {
+            let form = |carrier: &CarrierConfig| carrier.takes_ingress_form(&port.name);
+            if framed || asked(&before) != asked(&self.carrier) || form(&before) != form(&self.carrier) {
                 // Served anew as soon as its link is heard of.
                 self.stop(id);
             }
@@ -402,9 +403,12 @@ impl Dataplane {
         let threads = u32::try_from(self.worker.threads()).unwrap_or(u32::MAX);
         let config = self.plane.control().port(port);
         let (role, framing) = (config.map(|config| config.role), config.map(|config| config.framing));
+        let ingress_form = self.carrier.takes_ingress_form(line.interface);
         let tags = match (role, framing) {
-            (Some(Role::Cascade), Some(framing)) => Some(ChannelTags { framing, down: false }),
-            (Some(Role::Upstream), Some(framing)) => Some(ChannelTags { framing, down: true }),
+            (Some(Role::Cascade), Some(framing)) => Some(ChannelTags { framing, down: false, ingress_form }),
+            (Some(Role::Upstream), Some(framing)) => {
+                Some(ChannelTags { framing, down: true, ingress_form: false })
+            }
             _ => None,
         };
         let wanted = Wanted {

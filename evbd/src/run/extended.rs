@@ -29,6 +29,8 @@ pub(super) struct Line<'a> {
     pub(super) cascade: PortId,
     pub(super) interface: &'a str,
     pub(super) framing: Framing,
+    /// Frames may have their port in place of the ingress identifier.
+    pub(super) ingress_form: bool,
     /// Where LLDP is listened to.
     pub(super) groups: &'a [MacAddr],
     /// Of the cascade port.
@@ -39,6 +41,7 @@ pub(super) struct Line<'a> {
 struct Cascade {
     ifindex: u32,
     framing: Framing,
+    ingress_form: bool,
     groups: BTreeSet<MacAddr>,
     socket: Watched,
     reader: JoinHandle<()>,
@@ -81,9 +84,14 @@ impl Extended {
         let socket = ControlSocket::open_extended(line.interface, line.framing, &wanted)?;
         let socket: Watched = Arc::new(watched(socket)?);
         let ports = Arc::new(Mutex::new(known));
-        let reader =
-            tokio::spawn(read(line.framing, Arc::clone(&socket), Arc::clone(&ports), frames.clone()));
-        let open = Cascade { ifindex, framing: line.framing, groups, socket, reader, ports };
+        let reader = tokio::spawn(read(
+            (line.framing, line.ingress_form),
+            Arc::clone(&socket),
+            Arc::clone(&ports),
+            frames.clone(),
+        ));
+        let Line { framing, ingress_form, .. } = *line;
+        let open = Cascade { ifindex, framing, ingress_form, groups, socket, reader, ports };
         self.cascades.insert(line.cascade, open);
         Ok(())
     }
@@ -160,7 +168,7 @@ impl Cascade {
     /// Whether its socket hears what one for `line` would.
     fn serves(&self, line: &Line<'_>) -> bool {
         matches!(*line.link, Link::Present { ifindex, .. } if ifindex == self.ifindex)
-            && self.framing == line.framing
+            && (self.framing, self.ingress_form) == (line.framing, line.ingress_form)
             && line.groups.iter().all(|group| self.groups.contains(group))
             && self.socket.get_ref().is_bound()
     }
@@ -173,13 +181,13 @@ impl Drop for Cascade {
 }
 
 /// Reads frames until the interface fails or the daemon ends.
-async fn read(framing: Framing, socket: Watched, ports: Ports, frames: mpsc::Sender<(PortId, Vec<u8>)>) {
+async fn read(form: (Framing, bool), socket: Watched, ports: Ports, frames: mpsc::Sender<(PortId, Vec<u8>)>) {
     loop {
         let Ok(mut ready) = socket.readable().await else { return };
         match ready.try_io(|fd| receive(fd.get_ref(), true)) {
             Ok(Ok(frame)) => {
                 let of = |pcid| ports.lock().unwrap_or_else(PoisonError::into_inner).get(&pcid).copied();
-                let Some((port, frame)) = frame.and_then(|frame| untagged(framing, &frame, of)) else {
+                let Some((port, frame)) = frame.and_then(|frame| untagged(form, &frame, of)) else {
                     continue;
                 };
                 if frames.send((port, frame)).await.is_err() {
@@ -199,12 +207,13 @@ async fn read(framing: Framing, socket: Watched, ports: Ports, frames: mpsc::Sen
 
 /// The frame without its tag, and the extended port it came in on.
 fn untagged(
-    framing: Framing,
+    (framing, ingress_form): (Framing, bool),
     frame: &[u8],
     port: impl Fn(Pcid) -> Option<PortId>,
 ) -> Option<(PortId, Vec<u8>)> {
     let (addresses, rest) = frame.split_at_checked(ADDRESSES)?;
-    let tag = UpTag::parse(framing, rest).ok()?;
+    let parse = if ingress_form { UpTag::parse_either } else { UpTag::parse };
+    let tag = parse(framing, rest).ok()?;
     Some((port(tag.source)?, [addresses, rest.get(framing.overhead()..)?].concat()))
 }
 
@@ -219,9 +228,12 @@ mod tests {
         let frame = [&[1; 12][..], &[0x89, 0x3f, 0xe0, 0, 0, 7, 0, 0], &[0x88, 0xcc, 9]].concat();
         let of = |pcid: Pcid| (pcid.get() == 7).then_some(PortId(3));
         let plain = [&[1; 12][..], &[0x88, 0xcc, 9]].concat();
-        assert_eq!(untagged(Framing::Etag, &frame, of), Some((PortId(3), plain)));
-        assert_eq!(untagged(Framing::Etag, &frame, |_| None), None);
-        assert_eq!(untagged(Framing::Vntag, &frame, of), None);
-        (0..20).for_each(|len| assert_eq!(untagged(Framing::Etag, &frame[..len], of), None));
+        let other = [&[1; 12][..], &[0x89, 0x3f, 0xe0, 7, 0, 0, 0, 0], &[0x88, 0xcc, 9]].concat();
+        assert_eq!(untagged((Framing::Etag, false), &other, of), None);
+        assert_eq!(untagged((Framing::Etag, true), &other, of), Some((PortId(3), plain.clone())));
+        assert_eq!(untagged((Framing::Etag, false), &frame, of), Some((PortId(3), plain)));
+        assert_eq!(untagged((Framing::Etag, false), &frame, |_| None), None);
+        assert_eq!(untagged((Framing::Vntag, false), &frame, of), None);
+        (0..20).for_each(|len| assert_eq!(untagged((Framing::Etag, false), &frame[..len], of), None));
     }
 }

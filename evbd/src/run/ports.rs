@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ether::{MacAddr, mac};
+use ether::{Framing, MacAddr, mac};
 use hairpin::PortId;
 
 use super::{Daemon, dataplane::Line, limits};
@@ -95,9 +95,7 @@ impl Daemon {
     /// Takes up the extended ports behind `cascade` as they are now.
     pub(super) fn follow_extended(&mut self, cascade: PortId) {
         let interface = self.core.interface(cascade).to_owned();
-        let Some(framing) = self.core.config().cascade(&interface).map(|cascade| cascade.framing) else {
-            return;
-        };
+        let Some(form) = self.form(&interface) else { return };
         self.planes.follow_extended(&self.core, cascade);
         let mut ends = Vec::new();
         let mut groups = Vec::new();
@@ -110,7 +108,7 @@ impl Daemon {
             }
         }
         let link = self.seen.get(&cascade).map_or(&Link::Absent, |seen| &seen.link);
-        self.sockets.follow_extended(cascade, &interface, framing, ends, &groups, link);
+        self.sockets.follow_extended(cascade, &interface, form, ends, &groups, link);
     }
 
     /// Takes up one extended port as it is now. One that has gone was let go in its own turn.
@@ -122,12 +120,16 @@ impl Daemon {
         }
         let groups = self.groups(name);
         let interface = self.core.interface(cascade).to_owned();
-        let Some(framing) = self.core.config().cascade(&interface).map(|cascade| cascade.framing) else {
-            return;
-        };
+        let Some(form) = self.form(&interface) else { return };
         self.planes.follow_end(&self.core, port);
         let link = self.seen.get(&cascade).map_or(&Link::Absent, |seen| &seen.link);
-        self.sockets.follow_end(cascade, &interface, framing, (port, pcid), &groups, link);
+        self.sockets.follow_end(cascade, &interface, form, (port, pcid), &groups, link);
+    }
+
+    /// The framing of a cascade port, and whether tags may have their port in place of the ingress identifier.
+    fn form(&self, interface: &str) -> Option<(Framing, bool)> {
+        let config = self.core.config();
+        Some((config.cascade(interface)?.framing, config.carrier.takes_ingress_form(interface)))
     }
 
     /// A port has failed; returns its interface if that is news.

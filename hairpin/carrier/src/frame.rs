@@ -188,12 +188,16 @@ pub struct ChannelTags {
     pub framing: Framing,
     /// Frames come down, from the controlling bridge, and not up, from port extenders.
     pub down: bool,
+    /// Frames on their way up may have their port in place of the ingress identifier.
+    pub ingress_form: bool,
 }
 
 impl ChannelTags {
     fn parse(self, octets: &[u8]) -> Result<ChannelTag, ChannelTagError> {
         if self.down {
             DownTag::parse(self.framing, octets).map(ChannelTag::Down)
+        } else if self.ingress_form {
+            UpTag::parse_either(self.framing, octets).map(ChannelTag::Up)
         } else {
             UpTag::parse(self.framing, octets).map(ChannelTag::Up)
         }
@@ -218,6 +222,7 @@ impl PortStats {
             Err(RxError::Runt(_)) => self.rx_runt += 1,
             Err(RxError::Truncated(_)) => self.rx_truncated += 1,
             Err(RxError::BadTag(_)) => self.rx_bad_tag += 1,
+            Err(RxError::BadChannel(_, ChannelTagError::IngressForm(_))) => self.rx_ingress_form += 1,
             Err(RxError::BadChannel(..)) => self.rx_bad_channel += 1,
             Err(RxError::Checksum(_)) => self.rx_unfinished += 1,
         }
@@ -248,6 +253,7 @@ mod tests {
             RxError::BadTag(3),
             RxError::BadTag(0),
             RxError::BadChannel(0, ChannelTagError::Reserved),
+            RxError::BadChannel(0, ChannelTagError::IngressForm(ether::Pcid::new(7).unwrap())),
             RxError::Checksum(9),
         ] {
             stats.received(Err(error));
@@ -259,6 +265,7 @@ mod tests {
                 rx_truncated: 1,
                 rx_bad_tag: 2,
                 rx_bad_channel: 1,
+                rx_ingress_form: 1,
                 rx_unfinished: 1,
                 ..PortStats::default()
             }

@@ -23,6 +23,8 @@ pub struct PortStats {
     pub rx_bad_tag: u64,
     /// Frames with the tag of an E-channel that is malformed or does not go this way.
     pub rx_bad_channel: u64,
+    /// Frames on their way up with an E-TAG that has its port in place of the ingress identifier, where that is not accepted.
+    pub rx_ingress_form: u64,
     /// Frames whose postponed segmentation the kernel has no way to describe to us (tunnels, SCTP).
     pub rx_unreadable: u64,
     /// Frames whose checksum the sender had left unfinished, and that was finished here.
@@ -54,6 +56,7 @@ impl AddAssign for PortStats {
             rx_runt,
             rx_bad_tag,
             rx_bad_channel,
+            rx_ingress_form,
             rx_unreadable,
             rx_completed,
             rx_unfinished,
@@ -72,6 +75,7 @@ impl AddAssign for PortStats {
         self.rx_runt += rx_runt;
         self.rx_bad_tag += rx_bad_tag;
         self.rx_bad_channel += rx_bad_channel;
+        self.rx_ingress_form += rx_ingress_form;
         self.rx_unreadable += rx_unreadable;
         self.rx_completed += rx_completed;
         self.rx_unfinished += rx_unfinished;

@@ -110,7 +110,7 @@ impl Lab {
             control.set_port(port).unwrap();
             control.set_upstream(Some(UP));
             let node = Node::new(control);
-            let tags = |down| Some(ChannelTags { framing, down });
+            let tags = |down| Some(ChannelTags { framing, down, ingress_form: false });
             node.add(&ns, UP, "up0", tags(true), how);
             node.add(&ns, STATION, "p0", None, how);
             bridge.add(&hub, PortId(n), &cascade, tags(false), how);
@@ -184,7 +184,7 @@ fn other_links_get_frames_that_are_cut() {
     let ns = Ns::new();
     let _tap = ns.tap("t0");
     let why = ns.run(|| {
-        let tags = Some(ChannelTags { framing: Framing::Etag, down: true });
+        let tags = Some(ChannelTags { framing: Framing::Etag, down: true, ingress_form: false });
         let group = PacketPort::open_group("t0", &Options { tags, ..Options::default() }, 2).unwrap();
         group.iter().map(|port| port.super_frames().unwrap().unwrap_err().to_owned()).collect::<Vec<_>>()
     });

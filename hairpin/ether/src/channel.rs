@@ -243,6 +243,19 @@ pub enum ChannelTagError {
 }
 
 impl UpTag {
+    /// As [`UpTag::parse`], but takes an E-TAG that has its port in place of the ingress identifier for what it means.
+    ///
+    /// # Errors
+    /// As [`UpTag::parse`], but for [`ChannelTagError::IngressForm`].
+    pub fn parse_either(framing: Framing, octets: &[u8]) -> Result<Self, ChannelTagError> {
+        match (Self::parse(framing, octets), octets.get(2)) {
+            (Err(ChannelTagError::IngressForm(source)), Some(&bits)) => {
+                Ok(Self { source, pcp: Pcp::from_low_bits(bits >> 5), dei: bits & 0x10 != 0 })
+            }
+            (read, _) => read,
+        }
+    }
+
     /// Reads what follows the addresses of a frame on its way up.
     ///
     /// # Errors

@@ -83,8 +83,11 @@ impl Extender {
                         self.take(now, local, pcid);
                     }
                     _ => {
-                        if let Some(port) = self.ports.get_mut(&local) {
-                            port.stage = Stage::Refused;
+                        let Some(port) = self.ports.get_mut(&local) else { return };
+                        port.stage = Stage::Refused;
+                        // Said also of one that had nothing: now it is certain.
+                        if port.parameters.is_none() {
+                            self.out.push_back(Output::Port(local, None));
                         }
                         self.shut(local);
                     }

@@ -347,6 +347,13 @@ impl Extender {
         self.status_at = None;
         self.counting.clear();
         self.ports.retain(|_, port| port.info.is_some());
+        let left = |extender: &Self| {
+            extender.ports.values().any(|port| port.stale) || extender.channels.values().any(|c| c.stale)
+        };
+        if !left(self) {
+            // All that an earlier loss had left was confirmed since: this is another one.
+            self.stale_until = None;
+        }
         for port in self.ports.values_mut() {
             port.stage = Stage::New;
             port.fell = false;

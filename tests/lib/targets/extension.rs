@@ -301,7 +301,7 @@ fn follow_extender(
             extender::Output::Count { question, ports } => questions.push((question, ports)),
             extender::Output::Transmit { ecpdu, .. } => acks.extend(voice.hear(&ecpdu)),
             extender::Output::Port(local, Some(parameters)) => drop(open.insert(local, parameters)),
-            extender::Output::Port(local, None) => drop(open.remove(&local).expect("it had parameters")),
+            extender::Output::Port(local, None) => drop(open.remove(&local)),
             extender::Output::Upstream(_) | extender::Output::Session(_) | extender::Output::Channel(..) => {}
         }
     }

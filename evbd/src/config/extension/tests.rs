@@ -115,3 +115,14 @@ fn what_is_not_allowed() {
         assert!(error.contains(what) && says.contains(allowed), "{error}; {says}\n{text}");
     }
 }
+
+#[test]
+fn a_cascade_port_may_take_the_ingress_form() {
+    let bridge =
+        |keys: &str| format!("role = \"bridge\"\n[[port]]\ninterface = \"c0\"\nkind = \"lan\"\n{keys}");
+    let takes = |keys: &str| parse(&bridge(keys)).map(|config| config.carrier.takes_ingress_form("c0"));
+    assert!(!takes("cascade = true").unwrap());
+    assert!(!takes("cascade = true\naccept_ingress_form = false").unwrap());
+    assert!(takes("cascade = true\naccept_ingress_form = true").unwrap());
+    assert!(takes("accept_ingress_form = true").is_err(), "only of a cascade port");
+}

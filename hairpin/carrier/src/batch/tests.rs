@@ -75,7 +75,7 @@ fn the_tag_of_an_e_channel_is_outermost() {
     let etag = [0x89, 0x3f, 0x60, 0, 0x0a, 0xbc, 0, 0];
     let vlan = [0x81, 0, 0x60, 0x0a, 8, 0];
     let bytes = octets(VNET, &[&etag[..], &vlan].concat());
-    let up = Some(ChannelTags { framing: Framing::Etag, down: false });
+    let up = Some(ChannelTags { framing: Framing::Etag, down: false, ingress_form: false });
     let frame = by_channel(message(&bytes, None), up).unwrap();
     let tagged = UpTag { source: Pcid::new(0xabc).unwrap(), pcp: Pcp::new(3).unwrap(), dei: false };
     assert_eq!(frame.channel, Some(ChannelTag::Up(tagged)));
@@ -90,7 +90,7 @@ fn the_tag_of_an_e_channel_is_outermost() {
     let vntag = down.octets(Framing::Vntag);
     let moved = VnetHdr { hdr_len: 48, csum_start: 28, ..VNET };
     assert_eq!(sent(vntag, None), octets(moved, &[0x89, 0x26, 0xe0, 0x05, 0x80, 0x64, 8, 0]));
-    let tags = Some(ChannelTags { framing: Framing::Vntag, down: true });
+    let tags = Some(ChannelTags { framing: Framing::Vntag, down: true, ingress_form: false });
     let wire = octets(moved, &[0x89, 0x26, 0xe0, 0x05, 0x80, 0x64, 8, 0]);
     let came = by_channel(message(&wire, None), tags).unwrap();
     let down = DownTag { pcp: Pcp::default(), ..down };
@@ -107,14 +107,14 @@ fn where_no_frame_may_have_such_a_tag_it_is_none() {
     let frame = understood(message(&bytes, None)).unwrap();
     assert_eq!((frame.channel, frame.ethertype(), frame.rest.len()), (None, EtherType::E_TAG, 14));
     // Nor is it the outermost one behind a VLAN tag.
-    let tags = Some(ChannelTags { framing: Framing::Etag, down: false });
+    let tags = Some(ChannelTags { framing: Framing::Etag, down: false, ingress_form: false });
     let frame = by_channel(message(&bytes, Some((0x8100, 7))), tags).unwrap();
     assert_eq!((frame.channel, frame.tag), (None, tag(0x8100, 7)));
 }
 
 #[test]
 fn malformed_tags_of_e_channels() {
-    let tags = Some(ChannelTags { framing: Framing::Etag, down: false });
+    let tags = Some(ChannelTags { framing: Framing::Etag, down: false, ingress_form: false });
     let error =
         |middle: &[u8]| by_channel(message(&octets(VnetHdr::default(), middle), None), tags).unwrap_err();
     let whole = 12 + 8 + 2 + 4;

@@ -196,7 +196,7 @@ mod tests {
     fn the_kernel_takes_it() {
         let sockets = bpf::sockets(4).expect("root");
         let plain = XdpOptions::default();
-        let tags = |framing, down| Some(ChannelTags { framing, down });
+        let tags = |framing, down| Some(ChannelTags { framing, down, ingress_form: false });
         for options in [
             plain,
             XdpOptions { keep_probes: true, ..plain },

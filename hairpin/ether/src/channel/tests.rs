@@ -53,6 +53,10 @@ fn each_fault_of_an_etag_has_its_error() {
     assert_eq!((up(none), down(none)), (Err(ChannelTagError::NoChannel), Err(ChannelTagError::NoChannel)));
     let ingress = [0x89, 0x3f, 0, 7, 0, 0, 0, 0];
     assert_eq!(up(ingress), Err(ChannelTagError::IngressForm(pcid(7))));
+    let either = UpTag::parse_either(Framing::Etag, &ingress).unwrap();
+    assert_eq!(either.source, pcid(7));
+    let priority = UpTag::parse_either(Framing::Etag, &[0x89, 0x3f, 0xb0, 7, 0, 0, 0, 0]).unwrap();
+    assert_eq!((priority.pcp.get(), priority.dei), (5, true));
     assert_eq!(down(ingress), Err(ChannelTagError::NoChannel));
     let ones = [0x89, 0x3f, 0, 0, 0x3f, 0xff, 0, 0xff];
     assert_eq!((up(ones), down(ones)), (Err(ChannelTagError::Reserved), Err(ChannelTagError::Reserved)));

@@ -112,8 +112,7 @@ impl Session {
         let same = self.book.as_ref().is_some_and(|old| old.digest() == book.digest());
         self.book = Some(book);
         if !same {
-            self.close(now, Why::BookChanged);
-            self.enter(SessionState::Idle { because: Why::BookChanged });
+            self.close(now, Why::NoBook);
             let peer = self.peer.take();
             self.set_peer(now, peer);
         }

@@ -57,8 +57,6 @@ pub enum Why {
     Refused,
     /// It opens anew: it has restarted.
     Reopened,
-    /// Another code book is used from now on.
-    BookChanged,
 }
 
 impl Why {
@@ -74,7 +72,6 @@ impl Why {
             Self::PeerLost => "the peer has forgotten the session",
             Self::Refused => "the peer refuses to talk",
             Self::Reopened => "the peer has restarted",
-            Self::BookChanged => "another code book was installed",
         }
     }
 }
