@@ -98,7 +98,7 @@ pub enum Output {
     Down(Why),
     /// It is in another state.
     State,
-    /// The peer asks; [`Session::answer`] it.
+    /// The peer asks; [`super::Session::answer`] it.
     Request(Pdu),
     /// The peer answers.
     Answer {
