@@ -127,9 +127,9 @@ fn two_profiles_of_one_type_are_refused() {
 
 #[test]
 fn lines_and_columns() {
-    assert_eq!(line_and_column("ab\ncd", 4), (2, 2));
-    assert_eq!(line_and_column("äb", 2), (1, 2));
-    assert_eq!(line_and_column("", 9), (1, 1));
+    assert_eq!(error::line_and_column("ab\ncd", 4), (2, 2));
+    assert_eq!(error::line_and_column("äb", 2), (1, 2));
+    assert_eq!(error::line_and_column("", 9), (1, 1));
 }
 
 fn agent(config: &Config, scope: usize) -> &AgentSettings {
