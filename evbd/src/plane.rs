@@ -117,7 +117,15 @@ impl Plane {
             Effect::Upstream(port) => self.control.set_upstream(port),
             Effect::Extend { port, parameters, untagged } => {
                 let extension = parameters.map(Extension::End);
-                self.change_port(port, |config| (config.extension, config.untagged) = (extension, untagged))?;
+                let old = self.control.port(port).ok_or(ControlError::NoPort(port))?.clone();
+                // What passes nothing, and did not, can wait: ports come one by one and are opened many at a time.
+                let passes =
+                    |of: &Option<Extension>| matches!(of, Some(Extension::End(with)) if !with.blocked);
+                let waits = !passes(&old.extension) && !passes(&extension);
+                self.control.set_port(PortConfig { extension, untagged, ..old })?;
+                if waits {
+                    return Ok(None);
+                }
             }
             other => return Ok(Some(other)),
         }

@@ -26,6 +26,8 @@ use crate::stats::Stats;
 pub struct Session {
     /// None is read yet.
     book: Option<Arc<CodeBook>>,
+    /// Of the code book: asked for with every ECPDU.
+    digest: Option<u32>,
     capability: Capability,
     ecp: ecp::Link,
     peer: Option<Peer>,
@@ -59,6 +61,7 @@ impl Session {
     ) -> Self {
         let limits = ecp::Limits { min_gap: Duration::ZERO, ..ecp::Limits::default() };
         Self {
+            digest: book.as_ref().map(|book| book.digest()),
             book,
             capability,
             ecp: ecp::Link::new(ecp::Subtype::PeCsp, params, first_sequence, now).with_limits(limits),
@@ -109,9 +112,9 @@ impl Session {
 
     /// Speaks by another book from now on; what was said by the old one counts no more.
     pub fn set_book(&mut self, now: Instant, book: Arc<CodeBook>) {
-        let same = self.book.as_ref().is_some_and(|old| old.digest() == book.digest());
+        let digest = Some(book.digest());
         self.book = Some(book);
-        if !same {
+        if std::mem::replace(&mut self.digest, digest) != digest {
             self.close(now, Why::NoBook);
             let peer = self.peer.take();
             self.set_peer(now, peer);
@@ -243,7 +246,7 @@ impl Session {
 
     /// Whether a peer shows our code book.
     fn speaks(&self, peer: &Peer) -> bool {
-        self.book.as_ref().zip(peer.marker.as_ref()).is_some_and(|(book, marker)| marker.speaks(book))
+        self.digest.zip(peer.marker.as_ref()).is_some_and(|(digest, marker)| marker.digest == digest)
     }
 
     fn open(&mut self, now: Instant) {
