@@ -41,7 +41,7 @@ pub struct Machine {
     pub liar: bool,
     /// Every frame it sent in a VLAN, with its time: probes and announcements.
     pub sent: Vec<(Instant, Vec<u8>)>,
-    /// What the core had remembered: all that survives [`Wire::kill`].
+    /// What the core had remembered: all that survives [`super::Wire::kill`].
     pub journal: BTreeMap<RecordKey, Record>,
     /// The process was killed.
     pub(super) dead: bool,
