@@ -120,6 +120,7 @@ pub async fn run(file: File, record_to: Option<&Path>) -> anyhow::Result<()> {
         links,
         guests,
         watched: BTreeMap::new(),
+        crowded: false,
         clock,
         path,
         text,
@@ -237,6 +238,8 @@ struct Daemon {
     guests: Option<Guests>,
     /// The ports whose interfaces are watched.
     watched: BTreeMap<PortId, String>,
+    /// There are more of them than the system allows sockets for, as was said.
+    crowded: bool,
     clock: Clock,
     /// Where the configuration is, and what of it is in force.
     path: PathBuf,

@@ -158,12 +158,23 @@ impl Daemon {
                 self.links.want(interface, false);
             }
         }
-        if let Err(error) = limits::raise(ports.len()) {
-            tracing::error!(%error, "new ports may find no sockets");
-        }
+        self.make_room();
         let new = |(port, interface): &(&PortId, &String)| before.get(port) != Some(interface);
         for (_, interface) in ports.iter().filter(new).filter(|(_, name)| is_interface(name)) {
             self.links.want(interface, true);
+        }
+    }
+
+    /// Has the system allow the sockets of all interfaces; where it does not, that is said once.
+    fn make_room(&mut self) {
+        let interfaces = self.watched.values().filter(|name| is_interface(name)).count();
+        match limits::raise(interfaces) {
+            Ok(()) => self.crowded = false,
+            Err(error) => {
+                if !std::mem::replace(&mut self.crowded, true) {
+                    tracing::error!(%error, "new ports may find no sockets");
+                }
+            }
         }
     }
 
@@ -185,8 +196,8 @@ impl Daemon {
             tracing::error!(port = port.0, %error, "the relay does not take a port");
         }
         self.watched.insert(port, interface.clone());
-        if let Err(error) = limits::raise(self.watched.len()) {
-            tracing::error!(%error, "new ports may find no sockets");
+        if is_interface(&interface) {
+            self.make_room();
         }
         if is_interface(&interface) {
             self.links.want(&interface, true);
