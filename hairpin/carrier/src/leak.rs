@@ -14,7 +14,7 @@ use crate::{
     error::{OpenError, Step},
     socket::at,
     sys,
-    sys::bpf::{self, Direction, Insn, code::*, regs},
+    sys::bpf::{self, Direction, Insn, code::*, kernel::*, regs},
 };
 
 /// LLDP and ECP to the nearest customer bridge are stopped at one interface while this lives.
@@ -115,10 +115,3 @@ fn program(direction: Direction, counters: i32) -> Vec<Insn> {
 }
 
 const GROUP: MacAddr = mac::NEAREST_CUSTOMER_BRIDGE;
-
-// Fields of `struct __sk_buff`; the protocol stands there in network byte order.
-const SKB_PROTOCOL: i16 = 16;
-const SKB_INGRESS_IFINDEX: i16 = 36;
-
-const TCX_NEXT: i32 = -1;
-const TCX_DROP: i32 = 2;

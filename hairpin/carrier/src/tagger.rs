@@ -21,7 +21,7 @@ use crate::{
     socket::at,
     sys::{
         self,
-        bpf::{self, Direction, Insn, code::*, regs},
+        bpf::{self, Direction, Insn, code::*, kernel::*, regs},
         link,
     },
 };
@@ -159,19 +159,9 @@ const ETAG_BITS: u8 = 26;
 const VNTAG_MAGIC: u32 = 0b101;
 const VNTAG_BITS: u8 = 29;
 
-const FRAME_POINTER: u8 = 10;
 /// On the program's stack.
 const AT_TAG: i16 = -16;
 const ADDRESSES: i32 = 12;
-/// Of `struct __sk_buff`.
-const SKB_MARK: i16 = 8;
-
-// Of `enum bpf_func_id`.
-const STORE_OCTETS: i32 = 9;
-const LOAD_OCTETS: i32 = 26;
-const CHANGE_HEAD: i32 = 43;
-const TCX_NEXT: i32 = -1;
-const TCX_DROP: i32 = 2;
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use super::layout::{self, flow, row};
 use crate::{
     assembler::Assembler,
-    sys::bpf::{Index, Insn, Shared, code::*, regs},
+    sys::bpf::{Index, Insn, Shared, code::*, kernel::*, regs},
 };
 
 /// Octets of the word the filter leaves: what to do, interface, octets of the frame.
@@ -278,7 +278,6 @@ fn octet(p: &mut Assembler<Target>, from: Option<i32>) {
     p.add(LOAD_8, regs(1, FRAME_POINTER), AT_OCTET, 0);
 }
 
-const FRAME_POINTER: u8 = 10;
 // On the stack.
 const AT_KEY: i16 = -16;
 const AT_OCTET: i16 = -24;
@@ -289,27 +288,9 @@ const TCP: i32 = 6;
 /// Where in a TCP header its length is.
 const TCP_HEADER_LEN: i32 = 12;
 
-// Fields of `struct __sk_buff`.
-const SKB_LEN: i16 = 0;
-const SKB_PROTOCOL: i16 = 16;
-const SKB_VLAN_PRESENT: i16 = 20;
-const SKB_VLAN_TCI: i16 = 24;
-const SKB_VLAN_PROTO: i16 = 28;
-const SKB_IFINDEX: i16 = 40;
-const SKB_GSO_SIZE: i16 = 176;
-
-// Of `enum bpf_func_id`.
-const MAP_LOOKUP: i32 = 1;
-const VLAN_PUSH: i32 = 18;
-const VLAN_POP: i32 = 19;
-const REDIRECT: i32 = 23;
-const LOAD_OCTETS: i32 = 26;
-
 /// Of the socket's filter: the whole frame, and none of it.
 const ACCEPT: i32 = -1;
 const REFUSE: i32 = 0;
-const TCX_NEXT: i32 = -1;
-const TCX_DROP: i32 = 2;
 
 #[cfg(test)]
 mod tests {

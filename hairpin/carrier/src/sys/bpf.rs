@@ -1,5 +1,6 @@
 //! `bpf(2)`: just enough to count, drop, divert and forward frames at an interface.
 
+pub(crate) mod kernel;
 mod tables;
 
 use std::{

@@ -15,7 +15,7 @@ use super::XdpOptions;
 use crate::{
     assembler::Assembler,
     frame::ChannelTags,
-    sys::bpf::{Insn, code::*, regs},
+    sys::bpf::{Insn, code::*, kernel::*, regs},
 };
 
 /// What a program is made for.
@@ -131,7 +131,6 @@ impl Program {
     /// Asks the kernel for the tag it keeps beside the frame; if there is one, moves the addresses forward and puts it
     /// behind them.
     fn put_tag_back(&mut self, function: i32) {
-        const FRAME_POINTER: u8 = 10;
         const TPID: i16 = -2;
         const TCI: i16 = -4;
         // Who may not read what the kernel left there must write first.
@@ -175,12 +174,6 @@ const LEN_TAG: i32 = 4;
 const CONTEXT_DATA: i16 = 0;
 const CONTEXT_DATA_END: i16 = 4;
 const CONTEXT_QUEUE: i16 = 16;
-
-// Of `enum bpf_func_id` and `enum xdp_action`.
-const ADJUST_HEAD: i32 = 44;
-const REDIRECT_MAP: i32 = 51;
-const XDP_DROP: i32 = 1;
-const XDP_PASS: i32 = 2;
 
 #[cfg(test)]
 mod tests {
